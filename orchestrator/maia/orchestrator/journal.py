@@ -1,0 +1,201 @@
+"""The journal of one unit: an append-only file of checked lines, and pictures named by hash beside it.
+
+A line is a JSON object, so that any tool can read it, and carries what recognises a torn or altered one:
+
+    {"format":1,"length":<bytes of the event>,"checksum":"<CRC-32, 8 hex digits>","event":{…}}
+
+Length and checksum are of the event's bytes exactly as they stand in the line. A last line that was cut (a kill, a
+full disk) is left out by readers and cut off by the next writer; a damaged line anywhere else is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from maia.orchestrator.conversation import Picture
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import Event, event_adapter
+
+FORMAT: Final = 1
+FILE_NAME: Final = "journal.jsonl"
+IMAGES: Final = "images"
+_SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+
+
+def encode_line(event: Event) -> bytes:
+    """Return the event as one line with its format, length and checksum."""
+    body = event_adapter.dump_json(event)
+    return b'{"format":%d,"length":%d,"checksum":"%08x","event":%s}\n' % (
+        FORMAT,
+        len(body),
+        zlib.crc32(body),
+        body,
+    )
+
+
+def decode_line(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        ValueError: The line is torn, altered, or of a format that this version does not know.
+    """
+    head, separator, rest = line.partition(b',"event":')
+    if not (separator and rest.endswith(b"}\n")):
+        raise ValueError("not a whole journal line")
+    fields = json.loads(head + b"}")
+    if fields["format"] != FORMAT:
+        raise ValueError(f"format {fields['format']}; this version reads format {FORMAT}")
+    body = rest[:-2]
+    if fields["length"] != len(body):
+        raise ValueError(f"{len(body)} bytes where {fields['length']} were written")
+    if fields["checksum"] != f"{zlib.crc32(body):08x}":
+        raise ValueError("the checksum does not fit")
+    return event_adapter.validate_json(body)
+
+
+class JournalReader:
+    """The journal of a finished, stopped or running unit.
+
+    Args:
+        folder: The unit's folder.
+
+    Raises:
+        JournalError: There is no journal, or a line before the last is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lines, self.whole_bytes = _whole_lines(folder / FILE_NAME)
+        self.events: tuple[Event, ...] = tuple(event for _, event in self._lines)
+
+    def picture(self, sha256: str, media_type: str) -> bytes:
+        """Return the bytes of a picture.
+
+        Raises:
+            JournalError: The file is missing or altered.
+        """
+        path = picture_path(self.folder, sha256, media_type)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise JournalError(f"the picture {path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise JournalError(f"the picture {path} is not what was written there: its SHA-256 differs from its name")
+        return data
+
+
+class JournalWriter:
+    """Appends events and pictures; one process at a time.
+
+    Args:
+        folder: The unit's folder; made if absent. An existing journal is continued after its last whole line.
+
+    Raises:
+        JournalError: Another process writes this journal, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._clock = time.monotonic()
+        self._known: set[str] = set()
+        self.listeners: list[Callable[[Event], None]] = []
+        try:
+            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+            self._file = (folder / FILE_NAME).open("ab")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalError(
+                f"another run is writing {folder / FILE_NAME}; wait for it or use another --out"
+            ) from error
+        except OSError as error:
+            raise JournalError(f"{folder} cannot be written: {error.strerror}; use another --out") from error
+        _, whole = _whole_lines(folder / FILE_NAME)
+        self._file.truncate(whole)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Write one event and tell the listeners.
+
+        Args:
+            event: Its `at` is set here.
+            sync: Return only when the event, and all before it, would survive a power cut.
+
+        Raises:
+            JournalError: The disk refuses.
+        """
+        event = dataclasses.replace(event, at=round(time.monotonic() - self._clock, 4))
+        try:
+            self._file.write(encode_line(event))
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
+        for listener in self.listeners:
+            listener(event)
+
+    def add_picture(self, picture: Picture) -> str:
+        """Store a picture once, under its hash, and return the hash.
+
+        Raises:
+            JournalError: The disk refuses.
+        """
+        sha256 = picture.sha256
+        path = picture_path(self.folder, sha256, picture.media_type)
+        if sha256 in self._known or path.exists():
+            return sha256
+        half = path.with_suffix(".part")
+        try:
+            half.write_bytes(picture.data)
+            half.replace(path)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+        self._known.add(sha256)
+        return sha256
+
+    def close(self) -> None:
+        """Flush to disk and give up the lock."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
+    """Return where a unit's folder keeps a picture."""
+    return folder / IMAGES / (sha256 + _SUFFIX[media_type])
+
+
+def _whole_lines(path: Path) -> tuple[list[tuple[int, Event]], int]:
+    """Read the whole lines with their offsets, and how many bytes they take; a torn last line is left out."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"there is no readable journal at {path}: {error.strerror}") from error
+    lines: list[tuple[int, Event]] = []
+    offset = 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        try:
+            lines.append((offset, decode_line(line)))
+        except ValueError as error:
+            if offset + len(line) == len(data):
+                break
+            raise JournalError(f"{path}, line {number}: {error}") from error
+        offset += len(line)
+    return lines, offset
