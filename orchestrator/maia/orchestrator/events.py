@@ -48,6 +48,9 @@ class PicturePart:
 
 PartEvent = TextPart | PicturePart
 
+Why = Literal["task", "results", "no_code", "empty_reply", "cut_block", "format", "final"]
+"""Why a message went to the backbone; all but "task" and "results" answer a reply that lacked something."""
+
 
 @dataclass(config=_STRICT, slots=True)
 class RunStarted:
@@ -72,7 +75,7 @@ class UserMessage:
     """What the backbone is shown next, and why: the task, results, or a reminder of what a reply lacked."""
 
     round: int
-    why: Literal["task", "results", "no_code", "empty_reply", "final", "format"]
+    why: Why
     parts: list[PartEvent]
     at: float = 0.0
     kind: Literal["user_message"] = "user_message"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from maia.orchestrator.conversation import Message, Reply
+from maia.orchestrator.conversation import Message, Part, Reply
 
 
 class Backbone(Protocol):
@@ -34,4 +35,33 @@ class Backbone(Protocol):
 
     async def aclose(self) -> None:
         """Close connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What came of one block, as the backbone will see it.
+
+    Attributes:
+        parts: Output, displayed items and the outcome's message, in order.
+        ok: False when the block did not run to its end.
+    """
+
+    parts: tuple[Part, ...]
+    ok: bool
+
+
+class Workbench(Protocol):
+    """Where code blocks run."""
+
+    async def run(self, number: int, code: str) -> Shown:
+        """Run one block in the unit's lasting session and journal it.
+
+        Args:
+            number: The round that it belongs to.
+            code: Python.
+
+        Raises:
+            MaiaError: A server or the sandbox failed for good.
+        """
         ...

@@ -1,0 +1,146 @@
+"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from maia.orchestrator.conversation import Message, Part, Text, merge_text
+from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
+from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.protocols import Backbone, Workbench
+from maia.orchestrator.record import Record
+from maia.orchestrator.tasks import Task
+
+FINAL_REPLIES: Final = 2
+"""Replies after the last round: one to conclude, one to mend its form. Then the run ends."""
+
+_EMPTY: Final = "(empty reply)"  # vendors refuse an assistant's message without text
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One investigation of one unit.
+
+    Attributes:
+        backbone: Writes the experiments.
+        workbench: Runs them.
+        record: Journals all of it.
+        task: What is asked.
+        system_prompt: As journaled when the run started.
+        max_rounds: Replies whose code is run.
+    """
+
+    backbone: Backbone
+    workbench: Workbench
+    record: Record
+    task: Task
+    system_prompt: str
+    max_rounds: int
+
+    async def run(self) -> Finished:
+        """Investigate to the end and journal it.
+
+        Returns:
+            The conclusion, or "no_conclusion" when there was none after the final instructions.
+
+        Raises:
+            BackboneError: The backbone cannot answer.
+            MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
+                backbone as evidence.
+        """
+        started = time.monotonic()
+        messages = [self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
+        conclusion: Conclusion | None = None
+        rounds = 0
+        for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
+            reply = await self._query(number, messages)
+            parsed = parse_reply(reply)
+            in_rounds = number <= self.max_rounds
+            rounds = min(number, self.max_rounds)
+            if concludes(parsed, code_counts=in_rounds):
+                conclusion = parsed.conclusion
+                break
+            messages.append(Message("assistant", (Text(reply if reply.strip() else _EMPTY),)))
+            if number == self.max_rounds + FINAL_REPLIES:
+                break
+            why, parts = await self._answer(number, reply, parsed, run_code=in_rounds)
+            if number == self.max_rounds:
+                why, parts = "final", [*parts, Text(self.task.reminder("final"))]
+            messages.append(self._say(number, why, parts))
+        finished = Finished(
+            how="concluded" if conclusion else "no_conclusion",
+            description=conclusion.description if conclusion else "",
+            labels=list(conclusion.labels) if conclusion else [],
+            rounds=rounds,
+            tool_calls=self.record.tool_calls,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        self.record.journal.append(finished, sync=True)
+        return finished
+
+    async def _query(self, number: int, messages: list[Message]) -> str:
+        started = time.monotonic()
+        reply = await self.backbone.reply(self.system_prompt, messages)
+        event = BackboneReply(
+            round=number,
+            text=reply.text,
+            model=reply.model,
+            seconds=round(time.monotonic() - started, 3),
+            usage=asdict(reply.usage),
+            stop_reason=reply.stop_reason,
+        )
+        self.record.journal.append(event, sync=True)
+        return reply.text
+
+    async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
+        """Do what the reply asks for and say what came of it, or what the reply lacks."""
+        if parsed.blocks and run_code:
+            parts = await self._experiment(number, parsed)
+            if parsed.conclusion is not None:
+                parts.append(Text(self.task.reminder("unproven")))
+            return "results", parts
+        if not run_code:
+            return "format", [Text(self.task.reminder("format"))]
+        if parsed.unclosed:
+            return "cut_block", [Text(self.task.reminder("cut_block"))]
+        if parsed.conclusion is not None:
+            return "format", [Text(self.task.reminder("format"))]
+        why: Why = "no_code" if reply.strip() else "empty_reply"
+        return why, [Text(self.task.reminder(why))]
+
+    async def _experiment(self, number: int, parsed: ParsedReply) -> list[Part]:
+        """Run the blocks in order; after one that failed, the rest would build on what is not there."""
+        parts: list[Part] = []
+        total = len(parsed.blocks)
+        for position, code in enumerate(parsed.blocks, 1):
+            shown = await self.workbench.run(number, code)
+            if total > 1:
+                parts.append(Text(f"--- Block {position} of {total} ---"))
+            parts += shown.parts
+            if not shown.ok and position < total:
+                parts.append(
+                    Text(f"The {total - position} later block(s) were not run, since block {position} failed.")
+                )
+                break
+        if parsed.unclosed:
+            parts.append(Text(self.task.reminder("cut_block")))
+        return parts
+
+    def _say(self, number: int, why: Why, parts: list[Part]) -> Message:
+        message = Message("user", merge_text(parts))
+        event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in message.parts])
+        self.record.journal.append(event, sync=True)
+        return message
+
+
+def concludes(parsed: ParsedReply, *, code_counts: bool) -> bool:
+    """Tell whether a reply ends the run: a whole conclusion, and no code whose results it could not know.
+
+    Args:
+        parsed: The reply.
+        code_counts: False after the last round, when code is not run and so holds up nothing.
+    """
+    whole = parsed.conclusion is not None and parsed.conclusion.complete
+    return whole and not (code_counts and (parsed.blocks or parsed.unclosed))
