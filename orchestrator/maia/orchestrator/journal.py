@@ -109,18 +109,21 @@ class JournalWriter:
         self._clock = time.monotonic()
         self._known: set[str] = set()
         self.listeners: list[Callable[[Event], None]] = []
+        path = folder / FILE_NAME
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-            self._file = (folder / FILE_NAME).open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise JournalError(
-                f"another run is writing {folder / FILE_NAME}; wait for it or use another --out"
-            ) from error
+            self._file = path.open("ab")
         except OSError as error:
             raise JournalError(f"{folder} cannot be written: {error.strerror}; use another --out") from error
-        _, whole = _whole_lines(folder / FILE_NAME)
-        self._file.truncate(whole)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.truncate(_whole_lines(path)[1])
+        except BlockingIOError as error:
+            self._file.close()
+            raise JournalError(f"another run is writing {path}; wait for it or use another --out") from error
+        except JournalError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -97,8 +97,18 @@ def _is_python(code: str) -> bool:
             tree = ast.parse(code)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
-    # A lone word or number parses, but is somebody's output, not an experiment.
-    return any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in tree.body)
+    return any(_does_something(node) for node in tree.body)
+
+
+def _does_something(statement: ast.stmt) -> bool:
+    """Leave out what parses but is somebody's output: a lone word or number, or "activation: 3.2"."""
+    match statement:
+        case ast.Expr():
+            return isinstance(statement.value, ast.Call)
+        case ast.AnnAssign():
+            return statement.value is not None
+        case _:
+            return True
 
 
 def _conclusion(prose: str) -> Conclusion | None:
