@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from maia.orchestrator.conversation import Picture
 from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import BlockOutput, BlockStarted, Finished
+from maia.orchestrator.events import BlockOutput, BlockStarted, Event, Finished
 from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter, decode_line, encode_line, picture_path
 
-EVENTS = [
+TRICKY = 'tricky: ,"event":{ \n \u2028 é \x85'
+EVENTS: list[Event] = [
     BlockStarted(round=1, block=1, code="print('x')"),
-    BlockOutput(block=1, text='tricky: ,"event":{ \n \u2028 é \x85'),
+    BlockOutput(block=1, text=TRICKY),
     Finished(how="concluded", description="d", labels=["l"], rounds=1, tool_calls=0, seconds=0.1),
 ]
 
@@ -30,7 +31,7 @@ def test_events_come_back_in_order(tmp_path: Path) -> None:
     events = JournalReader(tmp_path).events
     assert [event.kind for event in events] == ["block_started", "output", "finished"]
     assert isinstance(events[1], BlockOutput)
-    assert events[1].text == EVENTS[1].text  # type: ignore[union-attr]  # the list holds three kinds
+    assert events[1].text == TRICKY
 
 
 @given(st.text())
