@@ -1,0 +1,151 @@
+"""The loop, driven by prepared replies and a workbench that records what it was given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from maia.orchestrator.agent import Agent
+from maia.orchestrator.conversation import Message, Reply, Text
+from maia.orchestrator.errors import BackboneError
+from maia.orchestrator.events import Finished, UserMessage
+from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.protocols import Shown
+from maia.orchestrator.record import Record
+from maia.orchestrator.tasks import load_task
+
+CONCLUSION = "[DESCRIPTION]: It likes red.\n[LABEL 1]: red\n[LABEL 2]: crimson"
+
+
+def code(*blocks: str) -> str:
+    return "\n".join(f"```python\n{block}\n```" for block in blocks)
+
+
+@dataclass
+class PreparedBackbone:
+    """Answers with prepared replies and keeps the conversations that it was shown."""
+
+    replies: list[str]
+    seen: list[list[Message]] = field(default_factory=list)
+    name: str = "prepared"
+
+    async def reply(self, system: str, messages: Sequence[Message]) -> Reply:
+        self.seen.append(list(messages))
+        if len(self.seen) > len(self.replies):
+            raise BackboneError("no more replies", transient=False)
+        return Reply(self.replies[len(self.seen) - 1], "prepared")
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass
+class EchoBench:
+    """Shows back the code; a block with `fail` fails."""
+
+    ran: list[tuple[int, str]] = field(default_factory=list)
+
+    async def run(self, number: int, code: str) -> Shown:
+        self.ran.append((number, code.strip()))
+        return Shown((Text(f"ran {code.strip()}"),), ok="fail" not in code)
+
+
+@dataclass
+class Trial:
+    finished: Finished
+    bench: EchoBench
+    backbone: PreparedBackbone
+    messages: list[UserMessage]
+
+
+async def investigate(folder: Path, *replies: str, max_rounds: int = 10) -> Trial:
+    backbone, bench = PreparedBackbone(list(replies)), EchoBench()
+    with JournalWriter(folder) as journal:
+        agent = Agent(backbone, bench, Record(journal), load_task("neuron_description"), "system", max_rounds)
+        finished = await agent.run()
+    events = JournalReader(folder).events
+    assert isinstance(events[-1], Finished)
+    assert events[-1].labels == finished.labels
+    return Trial(finished, bench, backbone, [event for event in events if isinstance(event, UserMessage)])
+
+
+async def test_blocks_run_in_order_and_their_results_are_the_next_message(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a", "b"), code("c"), CONCLUSION)
+    assert trial.bench.ran == [(1, "a"), (1, "b"), (2, "c")]
+    assert trial.finished.how == "concluded"
+    assert trial.finished.description == "It likes red."
+    assert trial.finished.labels == ["red", "crimson"]
+    assert trial.finished.rounds == 3
+    second = trial.backbone.seen[1][-1]
+    assert second.role == "user"
+    assert second.text.index("ran a") < second.text.index("ran b")
+
+
+async def test_what_was_sent_never_changes(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a"), "", "thinking", code("b"), CONCLUSION)
+    for earlier, later in zip(trial.backbone.seen, trial.backbone.seen[1:], strict=False):
+        assert later[: len(earlier)] == earlier
+        assert [message.role for message in later] == ["user", "assistant"] * (len(later) // 2) + ["user"]
+        assert all(message.text for message in later)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ("Let me think.", "no_code"),
+        ("", "empty_reply"),
+        ("  \n", "empty_reply"),
+        ("```python\nx = ", "cut_block"),
+        ("[DESCRIPTION]: It likes red.", "format"),
+        ("[LABEL 1]: red", "format"),
+    ],
+)
+async def test_a_reply_that_lacks_something_is_told_what_and_the_run_goes_on(
+    tmp_path: Path, reply: str, why: str
+) -> None:
+    trial = await investigate(tmp_path, reply, CONCLUSION)
+    assert [message.why for message in trial.messages] == ["task", why]
+    assert trial.finished.how == "concluded"
+
+
+async def test_code_and_conclusion_in_one_reply_run_first_and_do_not_conclude(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a") + "\n" + CONCLUSION, CONCLUSION)
+    assert trial.bench.ran == [(1, "a")]
+    assert trial.finished.rounds == 2
+    assert "ran a" in trial.backbone.seen[1][-1].text
+    assert load_task("neuron_description").reminder("unproven") in trial.backbone.seen[1][-1].text
+
+
+async def test_blocks_after_a_failed_one_are_not_run_and_the_agent_is_told(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a", "fail", "c"), CONCLUSION)
+    assert [ran for _, ran in trial.bench.ran] == ["a", "fail"]
+    assert "not run, since block 2 failed" in trial.backbone.seen[1][-1].text
+
+
+async def test_after_the_last_round_comes_the_final_instruction(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a"), code("b"), CONCLUSION, max_rounds=2)
+    assert [message.why for message in trial.messages] == ["task", "results", "final"]
+    assert "ran b" in trial.backbone.seen[2][-1].text
+    assert trial.finished.how == "concluded"
+    assert trial.finished.rounds == 2
+
+
+async def test_code_after_the_last_round_is_not_run_and_a_conclusion_beside_it_counts(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, code("a"), code("late") + "\n" + CONCLUSION, max_rounds=1)
+    assert [ran for _, ran in trial.bench.ran] == ["a"]
+    assert trial.finished.how == "concluded"
+
+
+async def test_the_run_stops_hard_when_no_conclusion_comes(tmp_path: Path) -> None:
+    trial = await investigate(tmp_path, *[code("a")] * 20, max_rounds=3)
+    assert len(trial.bench.ran) == 3
+    assert len(trial.backbone.seen) == 5
+    assert trial.finished.how == "no_conclusion"
+    assert trial.finished.labels == []
+
+
+async def test_a_backbone_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="no more replies"):
+        await investigate(tmp_path, code("a"))
+    assert [event.kind for event in JournalReader(tmp_path).events] == ["user_message", "reply", "user_message"]
