@@ -19,8 +19,8 @@ A refused import is an `ImportError` as well, so `try: import cv2 / except Impor
 
 With ``restricted=False`` (`--policy off`) blocks are plain Python with the real builtins.
 
-Modules: `names` says which names are refused and why, `transformer` applies that to syntax, `guards` to values,
-`imports` to modules; `builtin_names` and `namespace` build the globals; `compilation` and `tracebacks` are the two ends.
+`names` says which names are refused and why; `transformer` applies that to the text, `guards` to values, `imports` to
+modules; `builtin_names` and `namespace` build the globals; `compilation` and `tracebacks` are the two ends.
 """
 
 from maia.sandbox.guest.policy.compilation import compile_block

@@ -6,12 +6,13 @@ import builtins
 from typing import TYPE_CHECKING
 
 from maia.sandbox.guest.policy.guards import (
-    GETATTR,
-    GETWRITABLE,
     OPEN_REFUSED,
+    READ,
+    WRITE,
     guarded_delattr,
     guarded_setattr,
     make_getattr,
+    make_read,
     make_replacements,
     refused,
     writable,
@@ -26,13 +27,11 @@ _ORDINARY = """
     format frozenset hasattr hash hex id int isinstance issubclass iter len list map max memoryview min next object oct
     ord pow print property range repr reversed round set slice sorted staticmethod str sum super tuple type zip
     Ellipsis NotImplemented __build_class__
-""".split()  # noqa: SIM905  a table reads better
+"""
 # `type` stays the real class: isinstance(x, type) needs it, and a class made by calling it can do no more than one made
 # by a class statement. `hasattr` answers yes or no whatever the name.
 
-_NO_NAMESPACE = (
-    "is not available: variables are reached by their names, and those known only by a string belong in a dict"
-)
+_NO_NAMESPACE = "is not available: use variables by name, and keep values under computed names in a dict"
 _END = "is not available: a block ends where its text ends; leave a function with return, or raise an exception"
 
 _REFUSED = {
@@ -60,21 +59,21 @@ def make_builtins(allowed_imports: Collection[str], bound_modules: Collection[st
     """
     replacements: dict[int, object] = {}
     modules = Modules(allowed_imports, bound=bound_modules, replacements=replacements)
-    guarded_getattr = make_getattr(modules)
-    replacements.update(make_replacements(guarded_getattr))
+    read = make_read(modules)
+    replacements.update(make_replacements(read))
     exceptions = {
         name: value
         for name, value in vars(builtins).items()
         if isinstance(value, type) and issubclass(value, BaseException)
     }
     return {
-        **{name: getattr(builtins, name) for name in _ORDINARY},
+        **{name: getattr(builtins, name) for name in _ORDINARY.split()},
         **exceptions,
         **_REFUSED,
         "__import__": modules.importer(builtins.__import__),
-        "getattr": guarded_getattr,
+        "getattr": make_getattr(read),
         "setattr": guarded_setattr,
         "delattr": guarded_delattr,
-        GETATTR: guarded_getattr,
-        GETWRITABLE: writable,
+        READ: read,
+        WRITE: writable,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from typing import TYPE_CHECKING
 
 from maia.sandbox.guest.policy.transformer import BlockTransformer
@@ -26,12 +27,13 @@ def compile_block(source: str, filename: str, *, restricted: bool) -> CodeType:
         PolicyViolation: The policy refuses something that the text shows.
         SyntaxError: As Python's own; also for NUL bytes, lone surrogates and nesting that the parser cannot hold.
     """
-    lines = source.splitlines(keepends=True)
+    # Not splitlines(): that also splits where Python does not, at a form feed for one.
+    lines = [line + "\n" for line in re.split(r"\r\n|\r|\n", source)]
     linecache.cache[filename] = (len(source), None, lines, filename)
     try:
         tree = ast.parse(source, filename)
         if restricted:
-            BlockTransformer().visit(tree)
+            BlockTransformer(filename).visit(tree)
         return compile(tree, filename, "exec", dont_inherit=True)
     except (RecursionError, MemoryError):
         reason = "the block is nested too deeply to be compiled; split it into smaller statements"

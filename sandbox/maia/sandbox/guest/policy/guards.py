@@ -1,6 +1,6 @@
 """The rules that need a value: attributes by name, string formatting, and the objects that have a stand-in.
 
-A block's `a.b` becomes a call of the session's `getattr`, so whatever these functions refuse is refused in both forms.
+A block's `a.b` becomes a call of `READ`, and its `getattr(a, "b")` checks the name and then does the same.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import io
 import operator
 import string
 import types
-from _string import formatter_field_name_split, formatter_parser
+from _string import (  # type: ignore[import-not-found]  # typeshed lacks what string.Formatter is made of
+    formatter_field_name_split,
+    formatter_parser,
+)
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +24,13 @@ if TYPE_CHECKING:
 
     from maia.sandbox.guest.policy.imports import Modules
 
-GETATTR = "getattr "
-"""The name of the guard in compiled blocks; its trailing space keeps source text from naming or shadowing it."""
+READ = "read attribute"
+"""The name in compiled blocks of the guard behind `a.b`; no source text can name or shadow it, having a space."""
 
-GETWRITABLE = "writable "
-"""The name of the guard around an object one of whose dunder attributes is assigned."""
+WRITE = "write attribute"
+"""The name of the guard around an object one of whose attributes with two underscores is assigned."""
+
+_NO_DEFAULT = object()
 
 
 def check_attribute_name(name: object) -> None:
@@ -42,17 +47,29 @@ def check_attribute_name(name: object) -> None:
         raise PolicyViolation(refusal, running_line())
 
 
-def make_getattr(modules: Modules) -> Callable[..., Any]:
-    """The session's `getattr(object, name[, default])`, which also stands behind every `a.b` of its blocks."""
+def make_read(modules: Modules) -> Callable[[Any, str], Any]:
+    """What stands behind every `a.b` of a session's blocks; the text has been checked for the name."""
 
-    def guarded_getattr(target: Any, name: str, /, *default: Any) -> Any:  # noqa: ANN401  any object has attributes
-        if name[:1] == "_" or name[2:3] == "_" or type(name) is not str:
-            check_attribute_name(name)
+    def read(target: Any, name: str, /) -> Any:  # noqa: ANN401  any object has attributes
         if isinstance(target, types.ModuleType):
-            return modules.attribute(target, name, *default)
-        if name in _FORMATS and (isinstance(target, str) or target is str):
-            return _safe_format(target, name)
-        return getattr(target, name, *default)
+            return modules.attribute(target, name)
+        value = getattr(target, name)
+        return _checked_format(value) if name in _FORMATS else value
+
+    return read
+
+
+def make_getattr(read: Callable[[Any, str], Any]) -> Callable[..., Any]:
+    """The session's `getattr(object, name[, default])`."""
+
+    def guarded_getattr(target: object, name: str, default: object = _NO_DEFAULT, /) -> object:
+        check_attribute_name(name)
+        try:
+            return read(target, name)
+        except AttributeError:
+            if default is _NO_DEFAULT:
+                raise
+            return default
 
     return guarded_getattr
 
@@ -73,7 +90,8 @@ def writable(target: object) -> object:
     """The object itself, unless it is a module: its `__name__` decides whether blocks may reach it."""
     if isinstance(target, types.ModuleType):
         raise PolicyViolation(
-            f"the module {target.__name__} describes itself; set attributes of your own objects", running_line()
+            f"what the module {target.__name__} says of itself is fixed; set attributes of your own objects",
+            running_line(),
         )
     return target
 
@@ -99,15 +117,22 @@ def _format(template: str, /, *args: object, **kwargs: object) -> str:
 def _format_map(template: str, mapping: Mapping[str, object], /) -> str:
     """`str.format_map` after a look at the fields."""
     _check_format(template)
-    return str.format_map(template, mapping)  # type: ignore[arg-type]  typeshed's private protocol, which a Mapping meets
+    return str.format_map(template, mapping)
 
 
 _FORMATS: dict[str, Callable[..., str]] = {"format": _format, "format_map": _format_map}
 
 
-def _safe_format(target: str | type[str], name: str) -> Callable[..., str]:
-    """The checked method, bound to a string or not."""
-    return _FORMATS[name] if isinstance(target, type) else partial(_FORMATS[name], target)
+def _checked_format(value: object) -> object:
+    """The checked form of `str.format` or `str.format_map`, bound to a string or not; anything else as it is."""
+    if value is str.format:
+        return _format
+    if value is str.format_map:
+        return _format_map
+    if isinstance(value, types.BuiltinMethodType) and isinstance(value.__self__, str):
+        checked = _FORMATS.get(value.__name__)
+        return value if checked is None else partial(checked, value.__self__)
+    return value
 
 
 class _Formatter(string.Formatter):
@@ -135,7 +160,7 @@ OPEN_REFUSED = refused(
 )
 
 
-def make_replacements(guarded_getattr: Callable[..., Any]) -> dict[int, object]:
+def make_replacements(read: Callable[[Any, str], Any]) -> dict[int, object]:
     """By `id`, the library objects that would read attributes, files or code past the guards, and their stand-ins."""
 
     def attrgetter(*names: str) -> Callable[[object], object]:
@@ -144,12 +169,12 @@ def make_replacements(guarded_getattr: Callable[..., Any]) -> dict[int, object]:
             for name in path:
                 check_attribute_name(name)
         if len(paths) == 1:
-            return lambda target: reduce(guarded_getattr, paths[0], target)
-        return lambda target: tuple(reduce(guarded_getattr, path, target) for path in paths)
+            return lambda target: reduce(read, paths[0], target)
+        return lambda target: tuple(reduce(read, path, target) for path in paths)
 
     def methodcaller(name: str, /, *args: object, **kwargs: object) -> Callable[[object], object]:
         check_attribute_name(name)
-        return lambda target: guarded_getattr(target, name)(*args, **kwargs)
+        return lambda target: read(target, name)(*args, **kwargs)
 
     return {
         id(string.Formatter): _Formatter,

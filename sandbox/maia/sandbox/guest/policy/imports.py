@@ -10,23 +10,23 @@ from maia.sandbox.guest.policy.violation import ImportRefused, PolicyViolation, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-DEFAULT_IMPORTS: frozenset[str] = frozenset(
-    """
+_DEFAULT = """
     numpy PIL matplotlib mpl_toolkits scipy
     math cmath random statistics decimal fractions numbers
     collections itertools functools operator heapq bisect array copy types enum dataclasses typing abc contextlib
     json csv re string textwrap unicodedata difflib html struct base64 binascii hashlib zlib uuid io
     datetime time calendar zoneinfo colorsys pprint traceback warnings graphlib
-    """.split()
-)
+"""
+
+DEFAULT_IMPORTS: frozenset[str] = frozenset(_DEFAULT.split())
 """Top-level packages that compute, format or draw. Not among them: what exists to reach files, processes, threads, the
-network, native libraries, the interpreter itself (os, sys, ctypes, inspect, gc ...), or to unpickle."""
+network, native libraries or the interpreter itself (os, sys, ctypes, inspect, gc, ...), and what unpickles."""
 
 
 class Modules:
     """The modules that one session's blocks may reach, and the `__import__` that its blocks see."""
 
-    __slots__ = ("_allowed", "_reachable", "_replacements")
+    __slots__ = ("_allowed", "_passed", "_reachable", "_replacements")
 
     def __init__(
         self, allowed: Collection[str], *, bound: Collection[str] = (), replacements: Mapping[int, object]
@@ -41,6 +41,7 @@ class Modules:
         self._allowed = frozenset(allowed) | {"__future__"}
         self._reachable = self._allowed | frozenset(bound) | {"__main__"}
         self._replacements = replacements
+        self._passed: set[ModuleType] = set()
 
     def check(self, module: ModuleType) -> None:
         """Refuse a module outside the list, however the block came by it.
@@ -48,18 +49,21 @@ class Modules:
         Raises:
             PolicyViolation: Its top-level package is not on the list.
         """
+        if module in self._passed:
+            return
         name = module.__name__
         if name.partition(".")[0] not in self._reachable:
             raise PolicyViolation(f'the module "{name}" is out of reach; {self._list()}', running_line())
+        self._passed.add(module)
 
-    def attribute(self, module: ModuleType, name: str, *default: object) -> object:
+    def attribute(self, module: ModuleType, name: str) -> object:
         """Read a module's attribute: no private names, no modules outside the list, replacements applied."""
         self.check(module)
         if name.startswith("_") and not name.endswith("__"):
             raise PolicyViolation(
                 f'"{name}" is private to the module {module.__name__}; use its public names', running_line()
             )
-        value = getattr(module, name, *default)
+        value: object = getattr(module, name)
         if isinstance(value, ModuleType):
             self.check(value)
         return self._replacements.get(id(value), value)

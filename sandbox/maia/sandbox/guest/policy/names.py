@@ -10,29 +10,25 @@ from __future__ import annotations
 
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
-_OPERATORS = (
-    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()  # noqa: SIM905  a table reads better
-)
+_OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
 _METHODS = """
     init new post_init init_subclass set_name class_getitem
     repr str bytes format hash bool int float complex index round trunc floor ceil neg pos abs invert
     lt le eq ne gt ge len length_hint getitem setitem delitem missing contains iter next reversed
     call enter exit getattr setattr delattr get set delete dir copy deepcopy
-    array array_interface array_ufunc instancecheck subclasscheck
-""".split()  # noqa: SIM905  a table reads better
+    del sizeof getstate setstate fspath array array_ufunc instancecheck subclasscheck
+"""
 _DESCRIPTIONS = """
     name qualname doc module class version author all slots match_args annotations members dataclass_fields
-    notes cause context suppress_context traceback debug
-""".split()  # noqa: SIM905  a table reads better
+    notes cause context suppress_context traceback wrapped abstractmethods array_priority debug
+"""
 
 ALLOWED_DUNDERS = frozenset(
     f"__{name}__"
     for name in (
-        *_METHODS,
-        *_DESCRIPTIONS,
-        *_OPERATORS,
-        *(f"r{operator}" for operator in _OPERATORS),
-        *(f"i{operator}" for operator in _OPERATORS),
+        *_METHODS.split(),
+        *_DESCRIPTIONS.split(),
+        *(prefix + operator for prefix in ("", "r", "i") for operator in _OPERATORS.split()),
     )
 )
 """Names with two underscores on both sides that a block may read, write and bind."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from traceback import StackSummary, TracebackException
+from traceback import FrameSummary, StackSummary, TracebackException
 from typing import TYPE_CHECKING
 
-from maia.sandbox.guest.policy.violation import BLOCK_PREFIX
+from maia.sandbox.guest.policy.violation import BLOCK_PREFIX, PolicyViolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,8 @@ _OUR_NAMES = re.compile(r"^((?:[ |+-]*\| )?)maia(?:\.\w+)+\.(\w+)(?=:|$)", re.MU
 def clean_traceback(error: BaseException, prefix: str = BLOCK_PREFIX, *, limit: int = 8000) -> str:
     """Format an error with the frames of blocks only.
 
-    Chained exceptions, notes and groups are kept. Frames of the runner, the policy and libraries are left out, and so is
-    the heading where none remains.
+    Chained exceptions, notes and groups are kept. Frames of the runner, the policy and libraries are left out, and so
+    is the heading where none remains.
 
     Args:
         error: With the traceback that it was caught with.
@@ -28,9 +28,11 @@ def clean_traceback(error: BaseException, prefix: str = BLOCK_PREFIX, *, limit: 
     """
     summary = TracebackException.from_exception(error, compact=True)
     for part in _parts(summary):
-        own = [frame for frame in part.stack if frame.filename.startswith(prefix)]
+        own = [frame for frame in part.stack or () if frame.filename.startswith(prefix)]
+        if part is summary and not own and isinstance(error, PolicyViolation) and error.filename:
+            own = [FrameSummary(error.filename, error.line, "<module>")]
         # None is what TracebackException itself holds for an error without a traceback: no heading then.
-        part.stack = StackSummary.from_list(own) if own else None  # type: ignore[assignment]  typeshed omits the None
+        part.stack = StackSummary.from_list(own) if own else None  # type: ignore[assignment]  # typeshed omits None
     text = _OUR_NAMES.sub(r"\1\2", "".join(summary.format()).rstrip("\n"))
     return _cut(text, limit)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: N802, N815  methods are found by the names of the syntax nodes
 """The rules that need only the text, and the rewriting of `a.b` into a guarded call.
 
 RestrictedPython's transformer gives the frame: every kind of syntax needs a method that lets it pass, so that a future
@@ -9,11 +10,11 @@ pass here, and without them the code runs faster and its tracebacks are the auth
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
-from maia.sandbox.guest.policy.guards import GETATTR, GETWRITABLE
+from maia.sandbox.guest.policy.guards import READ, WRITE
 from maia.sandbox.guest.policy.names import attribute_refusal, is_dunder, variable_refusal
 from maia.sandbox.guest.policy.violation import PolicyViolation
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _Node = TypeVar("_Node", bound=ast.AST)
-_Function = TypeVar("_Function", ast.FunctionDef, ast.Lambda)
-_Named = TypeVar("_Named", ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
-_Scope = TypeVar("_Scope", ast.Global, ast.Nonlocal)
-_Import = TypeVar("_Import", ast.Import, ast.ImportFrom)
+_Function = TypeVar("_Function", bound=ast.FunctionDef | ast.Lambda)
+_Named = TypeVar("_Named", bound=ast.ExceptHandler | ast.MatchAs | ast.MatchStar)
+_Scope = TypeVar("_Scope", bound=ast.Global | ast.Nonlocal)
+_Import = TypeVar("_Import", bound=ast.Import | ast.ImportFrom)
 
 _LEAVES = frozenset(
     {
@@ -45,11 +46,12 @@ _CLASS_PATTERN = (
 _EXCEPT_STAR = "`except*` is not available: write `except ExceptionGroup as group:` and look at group.exceptions"
 
 
-class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  RestrictedPython ships no types
+class BlockTransformer(RestrictingNodeTransformer):
     """Checks one block's tree and rewrites it in place; `visit` raises `PolicyViolation` at the first refusal."""
 
-    def __init__(self) -> None:
+    def __init__(self, filename: str) -> None:
         super().__init__()
+        self._filename = filename
         self._classes: list[str] = []
         self._annotations_are_text = False
 
@@ -57,7 +59,7 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
 
     def error(self, node: ast.AST, info: str) -> NoReturn:
         """Refuse a node."""
-        raise PolicyViolation(info, getattr(node, "lineno", None))
+        raise PolicyViolation(info, getattr(node, "lineno", None), self._filename)
 
     def not_allowed(self, node: ast.AST) -> NoReturn:
         """Refuse a kind of syntax that has no method here."""
@@ -70,9 +72,9 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
             if isinstance(value, list):
                 for index, item in enumerate(value):
                     if isinstance(item, ast.AST) and type(item) not in _LEAVES:
-                        value[index] = self.visit(item)
+                        value[index] = getattr(self, f"visit_{type(item).__name__}", self.generic_visit)(item)
             elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
-                setattr(node, field, self.visit(value))
+                setattr(node, field, getattr(self, f"visit_{type(value).__name__}", self.generic_visit)(value))
         return node
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
@@ -130,9 +132,9 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
             self.error(node, refusal)
         node.value = self.visit(node.value)
         if isinstance(node.ctx, ast.Load):
-            return self._guard(GETATTR, node, node.value, ast.Constant(self._mangled(node.attr)))
+            return self._guard(READ, node, node.value, ast.Constant(self._mangled(node.attr)))
         if is_dunder(node.attr):
-            node.value = self._guard(GETWRITABLE, node.value, node.value)
+            node.value = self._guard(WRITE, node.value, node.value)
         return node
 
     def _guard(self, name: str, place: ast.expr, *args: ast.expr) -> ast.Call:
@@ -209,7 +211,8 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         """A class, with whatever keywords and decorators it has."""
         self._check_names(node, [node.name])
-        for field in (node.bases, node.keywords, node.decorator_list):
+        outside: list[list[Any]] = [node.bases, node.keywords, node.decorator_list, getattr(node, "type_params", [])]
+        for field in outside:
             for index, item in enumerate(field):
                 field[index] = self.visit(item)
         self._classes.append(node.name)
@@ -219,6 +222,18 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
 
     # What passes as it is, and what does not
 
+    # Some of these the base class lets pass as well; by way of its method each level of nesting would cost two frames.
+    visit_If = node_contents_visit
+    visit_Try = node_contents_visit
+    visit_BinOp = node_contents_visit
+    visit_BoolOp = node_contents_visit
+    visit_UnaryOp = node_contents_visit
+    visit_Compare = node_contents_visit
+    visit_List = node_contents_visit
+    visit_Tuple = node_contents_visit
+    visit_Dict = node_contents_visit
+    visit_Expr = node_contents_visit
+    visit_keyword = node_contents_visit
     visit_Subscript = node_contents_visit
     visit_For = node_contents_visit
     visit_Assign = node_contents_visit
@@ -237,6 +252,10 @@ class BlockTransformer(RestrictingNodeTransformer):  # type: ignore[misc]  Restr
     visit_MatchSingleton = node_contents_visit
     visit_MatchAs = _visit_named
     visit_MatchStar = _visit_named
+    visit_TypeAlias = node_contents_visit  # Python 3.12: `type Pair = tuple[int, int]` and `def first[T](xs: list[T])`
+    visit_TypeVar = _visit_named
+    visit_ParamSpec = _visit_named
+    visit_TypeVarTuple = _visit_named
 
     def visit_MatchValue(self, node: ast.MatchValue) -> ast.MatchValue:
         """`case 1` and `case Colour.RED`; the grammar wants a dotted name to stay one."""

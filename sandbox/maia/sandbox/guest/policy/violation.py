@@ -13,19 +13,18 @@ class PolicyViolation(Exception):  # noqa: N818  the word of the outcome that it
 
     Attributes:
         message: One sentence for the block's author: what is refused and what to write instead.
-        line: The line of the block, from 1; None where no line is known.
+        line: The line of the block, from 1; None where no block was running.
+        filename: The block, where the text alone was refused and so no traceback leads there; else None.
     """
 
-    def __init__(self, message: str, line: int | None = None) -> None:
+    def __init__(self, message: str, line: int | None = None, filename: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
-
-    def __str__(self) -> str:
-        return self.message if self.line is None else f"line {self.line}: {self.message}"
+        self.filename = filename
 
 
-class ImportRefused(PolicyViolation, ImportError):
+class ImportRefused(PolicyViolation, ImportError):  # noqa: N818  as its base
     """An import outside the session's list; an ImportError too, so that code with a fallback takes it."""
 
 
