@@ -1,0 +1,91 @@
+"""Run untrusted Python, block by block, where it reaches nothing but the tools you hand it.
+
+::
+
+    async with Sandbox(tools=[search_catalogue], limits=Limits(wall_s=10, memory_mb=512)) as box:
+        outcome = await box.run("print(search_catalogue('lamp'))")
+
+`Sandbox` is one session with a host of its own. Who opens many sessions keeps a `Host` and calls `Host.open` for each.
+
+Names load on first use: importing the package imports neither NumPy nor protobuf. `maia.sandbox.guest` runs on the other
+side of the wall; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maia.sandbox.errors import (
+        ProtocolError,
+        SandboxError,
+        SessionError,
+        SessionLostError,
+        TierUnavailableError,
+        ToolError,
+    )
+    from maia.sandbox.host.host import Host
+    from maia.sandbox.host.report import TierReport, probe
+    from maia.sandbox.host.session import Session
+    from maia.sandbox.host.tools import ImageSource, Tool
+    from maia.sandbox.limits import Limits, Outcome, State, Status, Usage
+    from maia.sandbox.protocol.toolspec import ToolSpec
+    from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
+    from maia.sandbox.sandbox import Sandbox
+
+_HOME = {
+    "Host": "host.host",
+    "ImageRef": "protocol.types",
+    "ImageSource": "host.tools",
+    "Limits": "limits",
+    "Namespace": "protocol.types",
+    "Outcome": "limits",
+    "Pixels": "protocol.types",
+    "ProtocolError": "errors",
+    "Sandbox": "sandbox",
+    "SandboxError": "errors",
+    "Session": "host.session",
+    "SessionError": "errors",
+    "SessionLostError": "errors",
+    "State": "limits",
+    "Status": "limits",
+    "TierReport": "host.report",
+    "TierUnavailableError": "errors",
+    "Tool": "host.tools",
+    "ToolError": "errors",
+    "ToolSpec": "protocol.toolspec",
+    "Usage": "limits",
+    "probe": "host.report",
+}
+
+__all__ = [
+    "Host",
+    "ImageRef",
+    "ImageSource",
+    "Limits",
+    "Namespace",
+    "Outcome",
+    "Pixels",
+    "ProtocolError",
+    "Sandbox",
+    "SandboxError",
+    "Session",
+    "SessionError",
+    "SessionLostError",
+    "State",
+    "Status",
+    "TierReport",
+    "TierUnavailableError",
+    "Tool",
+    "ToolError",
+    "ToolSpec",
+    "Usage",
+    "probe",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

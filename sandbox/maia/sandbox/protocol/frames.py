@@ -1,0 +1,110 @@
+"""Frames on a byte stream: four bytes of length, big-endian, then one message."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from maia.sandbox.errors import ProtocolError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from google.protobuf.message import Message
+
+__all__ = ["MAX_FRAME_BYTES", "BlockingChannel", "decode", "encode", "read_frame"]
+
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""Largest message in a frame; more is refused before a byte of it is read."""
+
+_HEADER_BYTES: Final = 4
+_M = TypeVar("_M", bound="Message")
+
+
+def encode(message: Message) -> bytes:
+    """Frame a message.
+
+    Raises:
+        ProtocolError: It is larger than MAX_FRAME_BYTES.
+    """
+    body = message.SerializeToString()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a message of {len(body):,} bytes; at most {MAX_FRAME_BYTES:,} fit a frame")
+    return len(body).to_bytes(_HEADER_BYTES, "big") + body
+
+
+def decode(body: bytes, kind: type[_M]) -> _M:
+    """Parse a frame's body.
+
+    Raises:
+        ProtocolError: It is no such message, or one without content.
+    """
+    message = kind()
+    try:
+        message.ParseFromString(body)
+    except DecodeError as error:
+        raise ProtocolError(f"a frame of {len(body):,} bytes is no {kind.__name__}") from error
+    if "kind" in kind.DESCRIPTOR.oneofs_by_name and message.WhichOneof("kind") is None:
+        raise ProtocolError(f"a {kind.__name__} without content")
+    return message
+
+
+def _length(header: bytes) -> int:
+    length = int.from_bytes(header, "big")
+    if length > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a frame announces {length:,} bytes; at most {MAX_FRAME_BYTES:,} are allowed")
+    return length
+
+
+async def read_frame(reader: asyncio.StreamReader, kind: type[_M]) -> _M:
+    """Read one frame.
+
+    Raises:
+        ProtocolError: It is too large or no such message.
+        asyncio.IncompleteReadError: The stream ended, within the frame if `partial` is not empty.
+    """
+    length = _length(await reader.readexactly(_HEADER_BYTES))
+    return decode(await reader.readexactly(length), kind)
+
+
+class BlockingChannel:
+    """Frames over file descriptors, for a guest. Uses read and write only, which a seccomp filter can bound well."""
+
+    __slots__ = ("_read_fd", "_write_fd")
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        """Take the two ends; they may be the same descriptor. They stay the caller's to close."""
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+
+    def send(self, message: Message) -> None:
+        """Write one frame.
+
+        Raises:
+            ProtocolError: It is larger than MAX_FRAME_BYTES; nothing was written.
+            OSError: The other end is gone.
+        """
+        rest = memoryview(encode(message))
+        while rest:
+            rest = rest[os.write(self._write_fd, rest) :]
+
+    def receive(self, kind: type[_M]) -> _M:
+        """Read one frame.
+
+        Raises:
+            ProtocolError: It is too large or no such message.
+            EOFError: The stream ended.
+        """
+        return decode(self._exactly(_length(self._exactly(_HEADER_BYTES))), kind)
+
+    def _exactly(self, count: int) -> bytes:
+        parts = []
+        while count:
+            part = os.read(self._read_fd, min(count, 1 << 20))
+            if not part:
+                raise EOFError("the channel is closed")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)

@@ -1,0 +1,220 @@
+"""Python values ↔ `Value` messages: strict, bounded, and never a pickle.
+
+| Python | Value |
+| --- | --- |
+| None, bool, int, float, str, bytes | as they are; an int beyond 64 bits as its digits |
+| list, tuple, dict | recursively; keys are any hashable values |
+| NumPy scalar | bool, int or float |
+| NumPy array | dtype, shape, bytes; bool, integers and floats only |
+| `ImageRef`, `Pixels`, `Namespace` | as they are |
+
+A guest adds conversions of its own (`encode_value(..., convert=...)`) for what it calls images.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from maia.execution.v1 import execution_pb2 as pb
+from maia.sandbox.errors import ProtocolError
+from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DTYPES", "MAX_DEPTH", "MAX_ITEMS", "decode_value", "encode_value"]
+
+MAX_DEPTH: Final = 24
+"""Deepest nesting; three messages a level stay below protobuf's own bound of 100."""
+
+MAX_ITEMS: Final = 200_000
+"""Most values in one tree."""
+
+MAX_DIGITS: Final = 4000
+"""Most digits of an integer; Python itself refuses to parse more than 4,300."""
+
+DTYPES: Final = frozenset("|b1 |u1 |i1 <u2 <u4 <u8 <i2 <i4 <i8 <f2 <f4 <f8".split())
+
+
+class _Budget:
+    """Counts the values of one tree."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_ITEMS
+
+    def take(self, depth: int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ProtocolError(f"more than {MAX_ITEMS:,} values in one argument or result; pass an array instead")
+        if depth > MAX_DEPTH:
+            raise ProtocolError(f"values nested deeper than {MAX_DEPTH}")
+
+
+def encode_value(value: object, *, convert: Callable[[object], object] | None = None) -> pb.Value:
+    """Turn a Python value into a message.
+
+    Args:
+        value: See the module's table.
+        convert: Called with a value of any other type; returns one that the table names, or the value itself.
+
+    Raises:
+        ProtocolError: A type that cannot travel, or bounds exceeded; the message names the type.
+    """
+    return _encode(value, 0, _Budget(), convert)
+
+
+def _encode(value: object, depth: int, budget: _Budget, convert: Callable[[object], object] | None) -> pb.Value:
+    budget.take(depth)
+    simple = _encode_leaf(value)
+    if simple is not None:
+        return simple
+    if isinstance(value, list):
+        return pb.Value(list=pb.Sequence(items=[_encode(item, depth + 1, budget, convert) for item in value]))
+    if isinstance(value, tuple):
+        return pb.Value(tuple=pb.Sequence(items=[_encode(item, depth + 1, budget, convert) for item in value]))
+    if isinstance(value, dict):
+        return pb.Value(
+            map=pb.Mapping(
+                entries=[
+                    pb.MapEntry(
+                        key=_encode(key, depth + 1, budget, convert), value=_encode(item, depth + 1, budget, convert)
+                    )
+                    for key, item in value.items()
+                ]
+            )
+        )
+    if convert is not None and (converted := convert(value)) is not value:
+        return _encode(converted, depth + 1, budget, convert)
+    raise ProtocolError(
+        f"a value of type {type(value).__name__} cannot be passed; numbers, text, bytes, lists, tuples, dicts, arrays and "
+        "images can"
+    )
+
+
+def _encode_leaf(value: object) -> pb.Value | None:  # noqa: C901, PLR0911  one line per type is clearer than a table
+    if value is None:
+        return pb.Value(null=pb.Null())
+    if isinstance(value, bool):
+        return pb.Value(boolean=value)
+    if isinstance(value, int):
+        return _encode_int(int(value))
+    if isinstance(value, float):
+        return pb.Value(real=value)
+    if isinstance(value, str):
+        return _encode_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return pb.Value(data=bytes(value))
+    if isinstance(value, ImageRef):
+        return pb.Value(image=pb.ImageRef(id=value.id, width=value.width, height=value.height))
+    if isinstance(value, Pixels):
+        return pb.Value(pixels=pb.Pixels(mode=value.mode, width=value.width, height=value.height, data=value.data))
+    if isinstance(value, Namespace):
+        return pb.Value(namespace=value.name)
+    return _encode_numpy(value)
+
+
+def _encode_int(value: int) -> pb.Value:
+    if -(2**63) <= value < 2**63:
+        return pb.Value(integer=value)
+    if value.bit_length() > MAX_DIGITS * math.log2(10) - 4:
+        raise ProtocolError(f"an integer of more than {MAX_DIGITS} digits")
+    return pb.Value(big_integer=str(value))
+
+
+def _encode_text(value: str) -> pb.Value:
+    try:
+        return pb.Value(text=value)
+    except (UnicodeEncodeError, ValueError) as error:  # lone surrogates have no UTF-8 form
+        raise ProtocolError("a text with a lone surrogate cannot be passed") from error
+
+
+def _encode_numpy(value: object) -> pb.Value | None:
+    numpy = sys.modules.get("numpy")  # whoever holds an array has imported it
+    if numpy is None:
+        return None
+    if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
+        return _encode_leaf(value.item())
+    if not isinstance(value, numpy.ndarray):
+        return None
+    array: Any = numpy.ascontiguousarray(value).reshape(value.shape)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if array.dtype.str not in DTYPES:
+        raise ProtocolError(f"an array of dtype {value.dtype} cannot be passed; booleans, integers and floats can")
+    return pb.Value(array=pb.Array(dtype=array.dtype.str, shape=array.shape, data=array.tobytes()))
+
+
+def decode_value(message: pb.Value) -> object:
+    """Turn a message into a Python value, trusting nothing in it.
+
+    Returns:
+        See the module's table; an array is a fresh, writable NumPy array.
+
+    Raises:
+        ProtocolError: A value without content, an unknown dtype or mode, data of another length than its shape says, an
+            unhashable key, or bounds exceeded.
+    """
+    return _decode(message, 0, _Budget())
+
+
+def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: PLR0911  one return per kind
+    budget.take(depth)
+    kind = message.WhichOneof("kind")
+    if kind in ("boolean", "integer", "real", "text", "data"):
+        return getattr(message, kind)
+    if kind == "null":
+        return None
+    if kind == "list":
+        return [_decode(item, depth + 1, budget) for item in message.list.items]
+    if kind == "tuple":
+        return tuple(_decode(item, depth + 1, budget) for item in message.tuple.items)
+    if kind == "map":
+        return _decode_map(message.map, depth, budget)
+    if kind == "image":
+        return ImageRef(message.image.id, message.image.width, message.image.height)
+    if kind == "pixels":
+        return Pixels(message.pixels.mode, message.pixels.width, message.pixels.height, message.pixels.data)
+    if kind == "array":
+        return _decode_array(message.array)
+    if kind == "namespace":
+        return Namespace(message.namespace)
+    if kind == "big_integer":
+        return _decode_digits(message.big_integer)
+    raise ProtocolError("a value without content")
+
+
+def _decode_map(message: pb.Mapping, depth: int, budget: _Budget) -> dict[object, object]:
+    result: dict[object, object] = {}
+    for entry in message.entries:
+        key = _decode(entry.key, depth + 1, budget)
+        try:
+            result[key] = _decode(entry.value, depth + 1, budget)
+        except TypeError as error:
+            raise ProtocolError(f"a key of type {type(key).__name__} is not hashable") from error
+    return result
+
+
+def _decode_digits(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
+        raise ProtocolError("a big integer that is not made of at most 4,000 digits")
+    return int(text)
+
+
+def _decode_array(message: pb.Array) -> object:
+    if message.dtype not in DTYPES:
+        raise ProtocolError(f"an array of dtype {message.dtype[:20]!r}; allowed are {', '.join(sorted(DTYPES))}")
+    if len(message.shape) > 16:
+        raise ProtocolError(f"an array of {len(message.shape)} dimensions; at most 16 are allowed")
+    expected = math.prod(message.shape) * int(message.dtype[2:])
+    if len(message.data) != expected or max(message.shape, default=0) >= 2**40:
+        raise ProtocolError(
+            f"{len(message.data)} bytes for an array of shape {tuple(message.shape)} and dtype {message.dtype}; "
+            f"it must be {expected}"
+        )
+    import numpy  # noqa: PLC0415  protocol users without arrays do not pay for it
+
+    return numpy.frombuffer(message.data, dtype=message.dtype).reshape(tuple(message.shape)).copy()
