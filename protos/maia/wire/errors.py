@@ -1,4 +1,4 @@
-"""What can go wrong between the parts of the system, and the one table to gRPC statuses.
+"""What can go wrong between the parts of the system.
 
     MaiaError
     ├── InvalidRequestError     the caller asked for something that cannot be; asking again does not help
@@ -16,7 +16,8 @@
 Outcomes of a guest's code are not here: they are data (design D6).
 
 An error carries a stable upper-case `reason`, a sentence for people, and `metadata` with the values that the sentence
-names. It crosses the wire as google.rpc.Status with an ErrorInfo (AIP-193) and comes out as the same class.
+names. It crosses the wire as google.rpc.Status with an ErrorInfo (AIP-193) and comes out as the same class; the table
+is in `maia.wire.status`, so that who only raises or catches these need not import gRPC.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
-
-import grpc
 
 
 class MaiaError(Exception):
@@ -125,36 +124,3 @@ class InternalError(MaiaError):
     """A fault that nobody planned for; metadata "incident" joins it to the server's log."""
 
     default_reason = "INTERNAL"
-
-
-STATUS_OF: Mapping[type[MaiaError], grpc.StatusCode] = MappingProxyType(
-    {
-        InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
-        NotFoundError: grpc.StatusCode.NOT_FOUND,
-        OutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
-        PreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
-        PermissionRefusedError: grpc.StatusCode.PERMISSION_DENIED,
-        UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
-        OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
-        CancelledError: grpc.StatusCode.CANCELLED,
-        UnavailableError: grpc.StatusCode.UNAVAILABLE,
-        InternalError: grpc.StatusCode.INTERNAL,
-    }
-)
-"""The one table. A test holds that it names every class once and that every gRPC status maps back."""
-
-ERROR_OF: Mapping[grpc.StatusCode, type[MaiaError]] = MappingProxyType(
-    {status: error for error, status in STATUS_OF.items()}
-    | {
-        # Statuses that we never send, as a proxy or another implementation may send them.
-        grpc.StatusCode.ALREADY_EXISTS: InvalidRequestError,
-        grpc.StatusCode.ABORTED: UnavailableError,
-        grpc.StatusCode.UNIMPLEMENTED: PreconditionError,
-        grpc.StatusCode.DATA_LOSS: InternalError,
-        grpc.StatusCode.UNKNOWN: InternalError,
-    }
-)
-
-RETRYABLE: frozenset[type[MaiaError]] = frozenset({UnavailableError, OverloadedError})
-"""Asking again may help: every call is idempotent, by seed and content."""

@@ -18,3 +18,15 @@ MAX_PROMPT_CHARS: Final = 20_000
 
 DRAIN_S: Final = 10.0
 """How long a server that was asked to stop waits for calls in flight."""
+
+MAX_METADATA_BYTES: Final = 32 * 1024
+"""Largest headers or trailers of a call; an error's details travel in the trailers."""
+
+MAX_MAP_SIDE: Final = 4096
+"""Longest side of an activation map."""
+
+MAX_PICTURES: Final = 1024
+"""Most pictures or items in one request."""
+
+MAX_MEASUREMENTS: Final = 1 << 20
+"""Most (picture, unit) pairs in one request."""

@@ -1,0 +1,86 @@
+"""Where a server is: `host:port`, `unix:/path` or `dns:///host:port`, and which of these may go without TLS."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from maia.wire.errors import InvalidRequestError
+
+_MAX_SOCKET_PATH: Final = 107
+"""sun_path holds 108 bytes with its final zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address: either a Unix socket, or a host and a port."""
+
+    host: str = ""
+    port: int = 0
+    socket: Path | None = None
+    resolve: bool = False
+    """The host is a DNS name whose every record is a server (`dns:///`)."""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse an address.
+
+        Raises:
+            InvalidRequestError: ADDRESS_INVALID.
+        """
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            path = path.removeprefix("//") if path.startswith("///") else path
+            if not path.startswith("/") or path.startswith("//") or len(path.encode()) > _MAX_SOCKET_PATH:
+                raise _invalid(
+                    text, f"a socket is an absolute path of at most {_MAX_SOCKET_PATH} bytes, unix:/run/x.sock"
+                )
+            return cls(socket=Path(path))
+        resolve = text.startswith("dns:///")
+        host, colon, port = text.removeprefix("dns:///").rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not colon or not bare or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+            raise _invalid(text, "expected host:port, unix:/path or dns:///host:port")
+        if "/" in bare or (":" in bare and bare == host):
+            raise _invalid(text, "expected host:port with an IPv6 host in brackets, [::1]:7000")
+        return cls(host=bare, port=int(port), resolve=resolve)
+
+    @property
+    def local(self) -> bool:
+        """Only this machine can be at the other end."""
+        if self.socket is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def with_port(self, port: int) -> Address:
+        """Return the same host with another port."""
+        return Address(host=self.host, port=port, resolve=self.resolve)
+
+    def require_local(self) -> None:
+        """Refuse an address that plain text must not go to.
+
+        Raises:
+            InvalidRequestError: ADDRESS_NOT_LOCAL.
+        """
+        if not self.local:
+            raise InvalidRequestError(
+                f"{self} is not on this machine, and connections are not encrypted yet; use 127.0.0.1, [::1] or "
+                "unix:/path (for another machine, forward a port through ssh)",
+                reason="ADDRESS_NOT_LOCAL",
+                metadata={"address": str(self)},
+            )
+
+    def __str__(self) -> str:
+        if self.socket is not None:
+            return f"unix:{self.socket}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'dns:///' if self.resolve else ''}{host}:{self.port}"
+
+
+def _invalid(text: str, why: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{text!r} is no address: {why}", reason="ADDRESS_INVALID", metadata={"address": text})

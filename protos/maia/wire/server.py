@@ -1,0 +1,244 @@
+"""The runtime that all our gRPC servers share.
+
+    bind (loopback or a Unix socket of mode 0600) → health SERVING → announce → … → SIGTERM, SIGINT or the parent's end
+    → health NOT_SERVING → calls in flight, up to `drain_s` → closed
+
+`running` is a server inside a program or a test; `serve` is a whole process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import structlog
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from maia.wire.addresses import Address
+from maia.wire.calls import CallInterceptor
+from maia.wire.errors import PreconditionError
+from maia.wire.limits import DRAIN_S, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+
+log = structlog.stdlib.get_logger("maia.server")
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    # Two servers would otherwise share one port and each get some of the calls.
+    ("grpc.so_reuseport", 0),
+    # Clients ping every 60 s; the default refuses more than one ping in 300 s.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """One service of a server.
+
+    Args:
+        descriptor: `subject_pb2.DESCRIPTOR.services_by_name["SubjectService"]`.
+        add: `subject_pb2_grpc.add_SubjectServiceServicer_to_server`.
+        servicer: Its servicer.
+    """
+
+    descriptor: ServiceDescriptor
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: object
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server listens and ends.
+
+    Args:
+        listen: `127.0.0.1:port` (0 for any free port), `[::1]:port` or `unix:/path`.
+        drain_s: How long calls in flight may go on after the server was asked to stop.
+        announce: Print one JSON line {"ready": name, "address": …, "pid": …} to standard output once it serves.
+        end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
+            other end, however that parent ends.
+    """
+
+    listen: str = "127.0.0.1:0"
+    drain_s: float = DRAIN_S
+    announce: bool = False
+    end_with_stdin: bool = False
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server that serves. `address` is the actual one, with the port that was chosen."""
+
+    address: str
+    drain_s: float
+    _server: grpc.aio.Server
+    _health: health.aio.HealthServicer
+
+    async def drain(self) -> None:
+        """Report NOT_SERVING, refuse new calls, wait up to `drain_s` for those in flight, then cancel them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self.drain_s)
+
+    async def abort(self) -> None:
+        """Cancel the calls in flight, also those that a drain is waiting for."""
+        await self._server.stop(None)
+
+
+@asynccontextmanager
+async def running(services: Sequence[Hosted], options: ServerOptions | None = None) -> AsyncIterator[RunningServer]:
+    """Serve until the block ends, then drain.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: ADDRESS_IN_USE.
+    """
+    options = options or ServerOptions()
+    address = Address.parse(options.listen)
+    address.require_local()
+    server = grpc.aio.server(interceptors=(CallInterceptor(),), options=_OPTIONS)
+    for service in services:
+        service.add(service.servicer, server)
+    healths = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    names = [service.descriptor.full_name for service in services]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    bound = _bind(server, address)
+    await server.start()
+    for name in names:
+        await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
+    running_server = RunningServer(str(bound), options.drain_s, server, healths)
+    try:
+        yield running_server
+    finally:
+        await running_server.drain()
+        if bound.socket is not None:
+            bound.socket.unlink(missing_ok=True)
+
+
+async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -> None:
+    """Serve until SIGTERM, SIGINT or (with `end_with_stdin`) the end of standard input, then drain.
+
+    A second signal ends the draining at once.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: ADDRESS_IN_USE, or STDIN_NOT_PIPE with `end_with_stdin`.
+    """
+    if options.end_with_stdin and not _stdin_is_pipe():
+        raise PreconditionError(
+            "standard input is no pipe, so its end would say nothing of the parent; start the server with a pipe",
+            reason="STDIN_NOT_PIPE",
+        )
+    async with running(services, options) as server, _asked_to_stop(name, server, options) as asked:
+        log.info("serving", server=name, address=server.address, pid=os.getpid())
+        if options.announce:
+            ready = {"ready": name, "address": server.address, "pid": os.getpid()}
+            sys.stdout.write(json.dumps(ready) + "\n")
+            sys.stdout.flush()
+        await asked.wait()
+        await server.drain()
+    log.info("stopped", server=name)
+
+
+@asynccontextmanager
+async def _asked_to_stop(name: str, server: RunningServer, options: ServerOptions) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by the first signal or the parent's end; a second one aborts the calls in flight."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    aborts: set[asyncio.Task[None]] = set()
+
+    def ask(why: str) -> None:
+        log.info("stopping", server=name, why=why, at_once=asked.is_set())
+        if asked.is_set():
+            aborts.add(loop.create_task(server.abort()))
+        asked.set()
+
+    watch = loop.create_task(_until_stdin_closes(ask)) if options.end_with_stdin else None
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, ask, number.name)
+    try:
+        yield asked
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+        if watch is not None:
+            watch.cancel()
+        await asyncio.gather(*aborts)
+
+
+def _stdin_is_pipe() -> bool:
+    mode = os.fstat(0).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+async def _until_stdin_closes(ask: Callable[[str], None]) -> None:
+    reader = asyncio.StreamReader()
+    # A duplicate, since the transport closes what it was given.
+    with os.fdopen(os.dup(0), "rb", buffering=0) as stdin:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), stdin
+        )
+        try:
+            while await reader.read(4096):
+                pass
+            ask("standard input closed")
+        finally:
+            transport.close()
+
+
+def _bind(server: grpc.aio.Server, address: Address) -> Address:
+    try:
+        if address.socket is not None:
+            return _bind_socket(server, address, address.socket)
+        # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
+        one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
+        return one.with_port(server.add_insecure_port(str(one)))
+    except RuntimeError as error:
+        raise PreconditionError(
+            f"{address} cannot be bound; is a server running there already?",
+            reason="ADDRESS_IN_USE",
+            metadata={"address": str(address)},
+        ) from error
+
+
+def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Address:
+    """Bind a Unix socket that only its owner may open; gRPC itself would take over a live server's."""
+    if path.exists() and (not path.is_socket() or _answers(path)):
+        what = "a server answers there" if path.is_socket() else "something else than a socket is there"
+        raise PreconditionError(
+            f"{address} cannot be bound: {what}", reason="ADDRESS_IN_USE", metadata={"address": str(address)}
+        )
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(str(address))
+    finally:
+        os.umask(before)
+    return address
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False  # the file of a server that was killed
+        except OSError:
+            return True  # busy, or not ours to touch
+        return True
