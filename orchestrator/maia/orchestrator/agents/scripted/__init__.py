@@ -1,0 +1,5 @@
+"""The scripted agent; see `backbone`."""
+
+from maia.orchestrator.agents.scripted.backbone import ScriptedBackbone
+
+__all__ = ["ScriptedBackbone"]
