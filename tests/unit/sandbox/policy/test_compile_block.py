@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 
 from maia.sandbox.guest.policy import PolicyViolation, compile_block, make_namespace
 
-WORDS = st.sampled_from(
-    "x y __class__ _z . .format ( ) [ ] { } = := : , * ** @ def class lambda match case if else for in return yield "
-    "import from as global try except with async await 1 'a' f'{x.y}' \n \n\t \n\t\t + and not None".split(" ")
-)
+_WORDS = """x __class__ _z . .format ( ) [ ] { } = := : , * ** @ def class lambda match case if else for in return yield
+    import from as global try except with async await 1 'a' f'{x.y}' + and not None"""
+WORDS = st.sampled_from([*_WORDS.split(), "\n", "\n\t", "\n\t\t"])
+
+
+def compiled(source: str, *, restricted: bool = True) -> CodeType | PolicyViolation | SyntaxError:
+    """What compiling comes to."""
+    try:
+        return compile_block(source, "<block 1>", restricted=restricted)
+    except (PolicyViolation, SyntaxError) as error:
+        return error
 
 
 @pytest.mark.parametrize("restricted", [True, False])
@@ -38,29 +45,28 @@ WORDS = st.sampled_from(
     ids=["half", "nul", "surrogate", "parentheses", "minus", "attributes", "brackets", "sum", "return", "scope"],
 )
 def test_what_does_not_compile_is_a_syntax_error(source: str, restricted: bool) -> None:
-    try:
-        compile_block(source, "<block 1>", restricted=restricted)
-    except SyntaxError as error:
-        assert error.filename == "<block 1>"
-        assert error.msg
+    outcome = compiled(source, restricted=restricted)
+    if isinstance(outcome, CodeType):
+        ast.parse(source)  # what this Python's parser can hold may compile
     else:
-        ast.parse(source)  # what this Python's parser does hold may compile
+        assert isinstance(outcome, SyntaxError)
+        assert outcome.filename == "<block 1>"
+        assert outcome.lineno
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=60))
 def test_any_text_compiles_or_says_why(source: str) -> None:
-    try:
-        code = compile_block(source, "<block 1>", restricted=True)
-    except PolicyViolation as violation:
-        assert violation.line is not None
-        assert 1 <= violation.line <= source.count("\n") + source.count("\r") + 1
-        assert violation.filename == "<block 1>"
-    except SyntaxError:
-        with pytest.raises(SyntaxError):
-            compile_block(source, "<block 1>", restricted=False)
+    outcome, plain = compiled(source), compiled(source, restricted=False)
+    if isinstance(outcome, PolicyViolation):
+        assert outcome.line is not None
+        assert 1 <= outcome.line <= source.count("\n") + source.count("\r") + 1
+        assert outcome.filename == "<block 1>"
+    elif isinstance(outcome, SyntaxError):
+        assert isinstance(plain, SyntaxError)
     else:
-        assert lines_of(code) == lines_of(compile_block(source, "<block 1>", restricted=False))
+        assert isinstance(plain, CodeType)
+        assert lines_of(outcome) == lines_of(plain)
 
 
 def lines_of(code: CodeType) -> set[int]:

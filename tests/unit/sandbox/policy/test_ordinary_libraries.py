@@ -193,7 +193,8 @@ print(round(sqrt(pi), 3), ascii_lowercase, Formatter().format('{}', 1))
 """,
     "hashes and bytes": """
 import binascii, hashlib, struct, uuid, zlib
-print(hashlib.sha256(b'a').hexdigest()[:8], zlib.crc32(b'a'), zlib.decompress(zlib.compress(b'aa')), struct.pack('<I', 1))
+print(hashlib.sha256(b'a').hexdigest()[:8], zlib.crc32(b'a'), zlib.decompress(zlib.compress(b'aa')))
+print(struct.pack('<I', 1))
 print(binascii.hexlify(b'a'), uuid.UUID(int=5))
 """,
     "text": """

@@ -30,6 +30,8 @@ def compile_block(source: str, filename: str, *, restricted: bool) -> CodeType:
     # Not splitlines(): that also splits where Python does not, at a form feed for one.
     lines = [line + "\n" for line in re.split(r"\r\n|\r|\n", source)]
     linecache.cache[filename] = (len(source), None, lines, filename)
+    if "\0" in source:
+        raise SyntaxError("the block holds a NUL byte, which is no text", (filename, 1, None, None))
     try:
         tree = ast.parse(source, filename)
         if restricted:
@@ -39,6 +41,4 @@ def compile_block(source: str, filename: str, *, restricted: bool) -> CodeType:
         reason = "the block is nested too deeply to be compiled; split it into smaller statements"
     except UnicodeEncodeError as error:
         reason = f"the block holds a lone surrogate at character {error.start}, which is no text"
-    except ValueError as error:  # before 3.12, how Python reports a NUL byte
-        reason = str(error)
     raise SyntaxError(reason, (filename, 1, None, None))
