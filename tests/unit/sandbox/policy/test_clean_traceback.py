@@ -115,6 +115,11 @@ def test_an_error_whose_text_fails(run: Callable[..., str]) -> None:
     assert failure(run, source).endswith("E: <exception str() failed>")
 
 
+def test_an_error_that_cannot_be_described(run: Callable[..., str]) -> None:
+    source = "class E(Exception):\n    @property\n    def __notes__(self):\n        raise KeyError\nraise E"
+    assert failure(run, source) == "An exception that cannot be shown: describing it raised KeyError."
+
+
 def test_lines_of_one_block_survive_the_next_compilation(run: Callable[..., str]) -> None:
     compile_block("other", "<block 9>", restricted=True)
     assert "    1 / 0\n" in failure(run, "1 / 0")

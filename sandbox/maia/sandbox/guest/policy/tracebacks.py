@@ -26,6 +26,14 @@ def clean_traceback(error: BaseException, prefix: str = BLOCK_PREFIX, *, limit: 
         prefix: What the file names of blocks begin with.
         limit: Most characters of text; a longer one loses its middle, and a note says how much.
     """
+    try:
+        text = _format(error, prefix)
+    except Exception as failure:  # noqa: BLE001  a block's exception may answer any question about it with an error
+        text = f"An exception that cannot be shown: describing it raised {type(failure).__name__}."
+    return _cut(text, limit)
+
+
+def _format(error: BaseException, prefix: str) -> str:
     summary = TracebackException.from_exception(error, compact=True)
     for part in _parts(summary):
         own = [frame for frame in part.stack or () if frame.filename.startswith(prefix)]
@@ -33,8 +41,7 @@ def clean_traceback(error: BaseException, prefix: str = BLOCK_PREFIX, *, limit: 
             own = [FrameSummary(error.filename, error.line, "<module>")]
         # None is what TracebackException itself holds for an error without a traceback: no heading then.
         part.stack = StackSummary.from_list(own) if own else None  # type: ignore[assignment]  # typeshed omits None
-    text = _OUR_NAMES.sub(r"\1\2", "".join(summary.format()).rstrip("\n"))
-    return _cut(text, limit)
+    return _OUR_NAMES.sub(r"\1\2", "".join(summary.format()).rstrip("\n"))
 
 
 def _parts(summary: TracebackException) -> Iterator[TracebackException]:
