@@ -1,0 +1,132 @@
+"""Settings of a server: defaults in code → a TOML file → MAIA_* environment → flags.
+
+Each service subclasses `ServerSettings`; flags and their help are made of the fields, so that a setting has one name
+and one description everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from maia.wire.errors import InvalidRequestError
+from maia.wire.limits import DRAIN_S
+from maia.wire.server import ServerOptions
+
+
+class ServerSettings(BaseSettings):
+    """What every server can be told."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    listen: str = Field("127.0.0.1:0", description="127.0.0.1:PORT (0: any free one), [::1]:PORT or unix:/path")
+    drain_s: float = Field(DRAIN_S, ge=0, description="seconds that calls in flight may take after an order to stop")
+    announce: bool = Field(default=False, description="print one JSON line with the address once it serves")
+    end_with_stdin: bool = Field(default=False, description="stop when standard input closes")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
+
+    @property
+    def options(self) -> ServerOptions:
+        """The part that the gRPC runtime takes."""
+        return ServerOptions(self.listen, self.drain_s, self.announce, self.end_with_stdin)
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before the environment; neither a .env file nor a secrets folder."""
+        return init_settings, env_settings
+
+
+_Settings = TypeVar("_Settings", bound=ServerSettings)
+
+
+def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str]) -> _Settings:
+    """Read the settings of a server.
+
+    Args:
+        kind: The service's settings.
+        name: Of the service; its table in the TOML file.
+        arguments: Flags, without the program's name. `--help` prints and exits.
+
+    Raises:
+        InvalidRequestError: SETTING_INVALID: a value, the file or a name in it.
+    """
+    flags = vars(_parser(kind, name).parse_args(arguments))
+    table = _table(flags.pop("config", None) or os.environ.get("MAIA_CONFIG"), name)
+    try:
+        return _with_file(kind, table)(**flags)
+    except ValidationError as error:
+        raise InvalidRequestError(_told(error, name), reason="SETTING_INVALID") from error
+
+
+def _parser(kind: type[ServerSettings], name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m maia.services.{name}",
+        description=kind.__doc__,
+        epilog=f"Each may also be set as {kind.model_config.get('env_prefix', '')}NAME in the environment.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help=f"TOML file with a table [{name}] (or MAIA_CONFIG)")
+    for field, info in kind.model_fields.items():
+        flag = f"--{field.replace('_', '-')}"
+        shown = "" if info.default in (False, None, ()) else f" (default: {info.default})"
+        if info.annotation is bool:
+            parser.add_argument(flag, action="store_true", help=info.description)
+        else:
+            parser.add_argument(flag, metavar="VALUE", help=f"{info.description}{shown}".replace("%", "%%"))
+    return parser
+
+
+def _table(path: str | None, name: str) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get(name, {})
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(f"the file {path} cannot be used: {error}", reason="SETTING_INVALID") from error
+    if not isinstance(table, dict):
+        raise InvalidRequestError(f"in the file {path}, {name} is no table", reason="SETTING_INVALID")
+    return table
+
+
+def _with_file(kind: type[_Settings], table: Mapping[str, Any]) -> type[_Settings]:
+    """A subclass whose last source is the table: pydantic-settings takes sources from the class alone."""
+
+    class WithFile(kind):  # type: ignore[valid-type, misc]  # mypy knows no base that is a variable
+        @classmethod
+        @override
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            *args: PydanticBaseSettingsSource,
+            **kwargs: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
+            return (*sources, InitSettingsSource(settings_cls, init_kwargs=dict(table)))
+
+    return WithFile
+
+
+def _told(error: ValidationError, name: str) -> str:
+    problems = (
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (got {problem['input']!r:.80})"
+        for problem in error.errors()
+    )
+    return f"settings of the {name} server: {'; '.join(problems)}"
