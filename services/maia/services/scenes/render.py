@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from maia.services.scenes.palette import PAINT, PATTERN, Rgb, shaded_tones
 from maia.services.scenes.scene import Scene, Shape, Texture, Thing
-from maia.services.scenes.shapes import outline, placed
+from maia.services.scenes.shapes import RING_HOLE, outline, placed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,11 +74,18 @@ def render(scene: Scene, size: tuple[int, int] = DEFAULT_SIZE) -> Image.Image:
 
 
 def _needs_halo(thing: Thing, below: Sequence[Thing]) -> bool:
-    """Whether the thing lies on one of its own colour and would drown in it."""
+    """Whether the thing lies on one of its own colour, or on a pattern, and would drown in it."""
     return any(
-        other.colour is thing.colour and math.hypot(other.x - thing.x, other.y - thing.y) < other.radius
+        math.hypot(other.x - thing.x, other.y - thing.y) < other.radius
+        and (other.colour is thing.colour or other.texture is not Texture.SOLID)
+        and not _in_hole(thing, other)
         for other in below
     )
+
+
+def _in_hole(thing: Thing, ring: Thing) -> bool:
+    distance = math.hypot(ring.x - thing.x, ring.y - thing.y)
+    return ring.shape is Shape.RING and distance + thing.radius < RING_HOLE * ring.radius
 
 
 def _draw_thing(canvas: Image.Image, thing: Thing, side: int, halo: Rgb | None) -> None:
