@@ -68,8 +68,10 @@ class DescriptionServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
-        - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size; metadata "index".
+        - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,8 +41,10 @@ class DescriptionServiceStub:
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
-    - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size; metadata "index".
+    - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
     SummarizeImages: _grpc.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]
@@ -64,8 +66,10 @@ class DescriptionServiceAsyncStub(DescriptionServiceStub):
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
-    - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size; metadata "index".
+    - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
     SummarizeImages: _aio.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]  # type: ignore[assignment]
@@ -96,8 +100,10 @@ class DescriptionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
-        - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size; metadata "index".
+        - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
 

@@ -63,8 +63,10 @@ class EditingServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,8 +41,10 @@ class EditingServiceStub:
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
 
@@ -59,8 +61,10 @@ class EditingServiceAsyncStub(EditingServiceStub):
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
 
@@ -86,8 +90,10 @@ class EditingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
 

@@ -64,6 +64,7 @@ class ExemplarSet(_message.Message):
     TOP_FIELD_NUMBER: _builtins.int
     DATASET_SIZE_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
+    SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     layer: _builtins.str
     units: _builtins.int
@@ -73,6 +74,8 @@ class ExemplarSet(_message.Message):
     """Pictures that were passed over."""
     dataset: _builtins.str
     """For example "scenes-v1"."""
+    subject_revision: _builtins.str
+    """The revision of the subject that was measured."""
     def __init__(
         self,
         *,
@@ -82,10 +85,11 @@ class ExemplarSet(_message.Message):
         top: _builtins.int = ...,
         dataset_size: _builtins.int = ...,
         dataset: _builtins.str = ...,
+        subject_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dataset_size", b"dataset_size", "layer", b"layer", "subject", b"subject", "top", b"top", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dataset_size", b"dataset_size", "layer", b"layer", "subject", b"subject", "subject_revision", b"subject_revision", "top", b"top", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -97,7 +101,12 @@ class GetExemplarsRequest(_message.Message):
 
     SUBJECT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
+    subject_revision: _builtins.str
+    """The revision that the caller measures (GetSubjectResponse.revision), since exemplars of another one would mislead.
+    Empty: the newest that is stored; the response says which.
+    """
     @_builtins.property
     def unit(self) -> _type_pb2.Unit: ...
     def __init__(
@@ -105,10 +114,11 @@ class GetExemplarsRequest(_message.Message):
         *,
         subject: _builtins.str = ...,
         unit: _type_pb2.Unit | None = ...,
+        subject_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,8 +130,11 @@ class GetExemplarsResponse(_message.Message):
 
     EXEMPLARS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """The 0.99 quantile of the unit's activations over all positions of all dataset pictures; masks are maps above it."""
+    subject_revision: _builtins.str
+    """The revision of the subject that was measured."""
     @_builtins.property
     def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exemplar]: ...
     def __init__(
@@ -129,10 +142,11 @@ class GetExemplarsResponse(_message.Message):
         *,
         exemplars: _abc.Iterable[Global___Exemplar] | None = ...,
         threshold: _builtins.float = ...,
+        subject_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplars", b"exemplars", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplars", b"exemplars", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,7 +194,10 @@ class GetThresholdRequest(_message.Message):
 
     SUBJECT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
+    subject_revision: _builtins.str
+    """As in GetExemplarsRequest."""
     @_builtins.property
     def unit(self) -> _type_pb2.Unit: ...
     def __init__(
@@ -188,10 +205,11 @@ class GetThresholdRequest(_message.Message):
         *,
         subject: _builtins.str = ...,
         unit: _type_pb2.Unit | None = ...,
+        subject_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,15 +220,19 @@ class GetThresholdResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
+    subject_revision: _builtins.str
+    """As in GetExemplarsResponse."""
     def __init__(
         self,
         *,
         threshold: _builtins.float = ...,
+        subject_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

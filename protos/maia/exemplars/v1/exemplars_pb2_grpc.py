@@ -67,7 +67,7 @@ class ExemplarsServiceServicer:
         """Returns a unit's top pictures, highest activation first.
 
         Errors:
-        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject or layer; the message says how to build it.
+        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -40,7 +40,7 @@ class ExemplarsServiceStub:
     """Returns a unit's top pictures, highest activation first.
 
     Errors:
-    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject or layer; the message says how to build it.
+    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     """
     GetThreshold: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]
@@ -61,7 +61,7 @@ class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
     """Returns a unit's top pictures, highest activation first.
 
     Errors:
-    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject or layer; the message says how to build it.
+    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     """
     GetThreshold: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]  # type: ignore[assignment]
@@ -91,7 +91,7 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a unit's top pictures, highest activation first.
 
         Errors:
-        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject or layer; the message says how to build it.
+        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
         """
 

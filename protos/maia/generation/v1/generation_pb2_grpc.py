@@ -63,7 +63,9 @@ class GenerationServiceServicer:
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

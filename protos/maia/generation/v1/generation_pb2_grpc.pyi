@@ -41,7 +41,9 @@ class GenerationServiceStub:
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
 
@@ -58,7 +60,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     Errors:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED.
     """
 
@@ -84,7 +88,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED.
         """
 

@@ -54,6 +54,8 @@ class SubjectServiceStub:
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index" names the picture.
     - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED: dropped before or between batches.
     """
 
@@ -83,6 +85,8 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index" names the picture.
     - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
     - DEADLINE_EXCEEDED: dropped before or between batches.
     """
 
@@ -127,6 +131,8 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index" names the picture.
         - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
         - DEADLINE_EXCEEDED: dropped before or between batches.
         """
 
