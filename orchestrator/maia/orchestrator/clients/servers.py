@@ -1,0 +1,100 @@
+"""All five clients, connected and known to be ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Final
+
+from maia.orchestrator.clients.calling import Connection
+from maia.orchestrator.clients.description import DescriptionClient
+from maia.orchestrator.clients.editing import EditingClient
+from maia.orchestrator.clients.exemplars import ExemplarsClient
+from maia.orchestrator.clients.generation import GenerationClient
+from maia.orchestrator.clients.subject import SubjectClient
+from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.errors import UnavailableError
+
+READY_S: Final = 3.0
+"""How long a server may take to say that it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`."""
+
+    subject: str
+    generation: str
+    editing: str
+    exemplars: str
+    description: str
+
+
+SERVER_NAMES: Final = tuple(field.name for field in fields(Addresses))
+"""The servers as `maia serve` names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The clients of the five servers; all units and sessions of a process share them."""
+
+    subject: SubjectClient
+    generation: GenerationClient
+    editing: EditingClient
+    exemplars: ExemplarsClient
+    description: DescriptionClient
+
+
+@asynccontextmanager
+async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> AsyncIterator[Servers]:
+    """Connect to all servers and wait until each is ready; the connections close with the context.
+
+    Args:
+        addresses: Where they are.
+        ready_s: How long to wait for each.
+
+    Raises:
+        UnavailableError: A server does not serve; the message names all such servers, their addresses, and how to
+            start them.
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+    """
+    async with AsyncExitStack() as stack:
+        connections: dict[str, Connection] = {}
+        for name in SERVER_NAMES:
+            address = getattr(addresses, name)
+            channel = open_channel(address)
+            stack.push_async_callback(channel.close)
+            connections[name] = Connection(name, address, channel)
+        await _all_ready(connections, ready_s)
+        yield Servers(
+            subject=SubjectClient(connections["subject"]),
+            generation=GenerationClient(connections["generation"]),
+            editing=EditingClient(connections["editing"]),
+            exemplars=ExemplarsClient(connections["exemplars"]),
+            description=DescriptionClient(connections["description"]),
+        )
+
+
+async def _all_ready(connections: dict[str, Connection], ready_s: float) -> None:
+    waits = [
+        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s)
+        for connection in connections.values()
+    ]
+    answers = await asyncio.gather(*waits, return_exceptions=True)
+    down: list[tuple[Connection, UnavailableError]] = []
+    for connection, answer in zip(connections.values(), answers, strict=True):
+        if isinstance(answer, UnavailableError):
+            down.append((connection, answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+    if len(down) == 1:
+        raise down[0][0].unavailable(down[0][1])
+    if down:
+        names = ", ".join(connection.name for connection, _ in down)
+        raise UnavailableError(
+            f"{'; '.join(error.message for _, error in down)}; start them with `maia serve NAME`, or all servers with "
+            "`maia up`",
+            metadata={"servers": names},
+        )
