@@ -1,0 +1,183 @@
+"""The loop of a session: a block in, its outcome out, tool calls in between."""
+
+from __future__ import annotations
+
+import gc
+import io
+import random
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from maia.execution.v1 import execution_pb2 as pb
+from maia.sandbox.errors import ToolError
+from maia.sandbox.guest.images import to_host
+from maia.sandbox.guest.names import session_names
+from maia.sandbox.guest.policy import DEFAULT_IMPORTS, PolicyViolation, clean_traceback, compile_block, make_namespace
+from maia.sandbox.protocol.frames import BlockingChannel
+from maia.sandbox.protocol.values import decode_value, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+
+__all__ = ["Runner", "Stopped", "run"]
+
+_SPARE_BYTES = 1 << 20
+
+
+class Stopped(BaseException):
+    """Raised in a block that the host wants to stop. Not an Exception: `except Exception` is no reason to go on."""
+
+
+def run(channel_fd: int) -> None:
+    """Serve one session on a descriptor, with standard output and errors in place, until the host closes it."""
+    # One text stream for both, so that output and errors keep their order.
+    stream = io.TextIOWrapper(
+        io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=False
+    )
+    stream.reconfigure(line_buffering=True)
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = stream
+    runner = Runner(BlockingChannel(channel_fd, channel_fd), stream)
+    signal.signal(signal.SIGINT, runner.on_signal)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over its size is an OSError
+    try:
+        runner.serve()
+    except (EOFError, OSError):
+        return  # the host has gone
+
+
+class Runner:
+    """One session's state: its namespace, its channel, and whether the host may stop it at this moment."""
+
+    def __init__(self, channel: BlockingChannel, stream: io.TextIOBase) -> None:
+        """Nothing is read or run before `serve`.
+
+        Args:
+            channel: To the host.
+            stream: Where blocks print; flushed before a block is reported as ended.
+        """
+        self._channel = channel
+        self._stream = stream
+        self._namespace: dict[str, object] = {}
+        self._restricted = True
+        self._calls = 0
+        self._calling = threading.Lock()
+        self._armed = False
+        self._shielded = False
+        self._pending = False
+
+    def serve(self) -> None:
+        """Answer frames until the channel ends.
+
+        Raises:
+            EOFError: The host closed the channel.
+        """
+        self._open(self._channel.receive(pb.HostFrame).open)
+        self._channel.send(pb.GuestFrame(ready=pb.GuestReady()))
+        while True:
+            block = self._channel.receive(pb.HostFrame).run_block
+            ended = self._run(block.block_id, block.source)
+            self._flush()
+            self._channel.send(pb.GuestFrame(block_ended=ended))
+
+    def _open(self, request: pb.OpenSession) -> None:
+        self._restricted = request.policy != pb.POLICY_OFF
+        random.seed(request.seed)
+        sys.modules["numpy"].random.seed(request.seed & 0xFFFFFFFF)
+        constants = {name: decode_value(value) for name, value in request.constants.items()}
+        specs = [(spec.name, spec.signature, spec.documentation) for spec in request.tools]
+        self._namespace = make_namespace(
+            session_names(specs, constants, self.call), restricted=self._restricted, allowed_imports=DEFAULT_IMPORTS
+        )
+
+    def _run(self, block_id: int, source: str) -> pb.GuestBlockEnded:
+        spare = bytearray(_SPARE_BYTES)  # so that there is memory to report that there is none
+        status, message = pb.STATUS_OK, ""
+        try:
+            try:
+                self._pending = False
+                self._armed = True
+                code = compile_block(source, f"<block {block_id}>", restricted=self._restricted)
+                exec(code, self._namespace)  # noqa: S102  what this process is for
+            finally:
+                self._armed = False
+        except BaseException as error:  # noqa: BLE001  whatever a block raises is its outcome
+            del spare
+            status, message = _describe(error)
+        if status == pb.STATUS_MEMORY:
+            gc.collect()
+        return pb.GuestBlockEnded(block_id=block_id, status=status, message=message)
+
+    def _flush(self) -> None:
+        for stream in {sys.stdout, self._stream}:
+            try:
+                stream.flush()
+            except Exception:  # noqa: BLE001, S110  a block may have put anything there, or closed it
+                pass
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Stop the block, now or as soon as the frame on its way is whole."""
+        if not self._armed:
+            return
+        if self._shielded:
+            self._pending = True
+            return
+        raise Stopped
+
+    def call(self, name: str, arguments: Sequence[object], keywords: Mapping[str, object]) -> object:
+        """Call a tool outside and wait for its result.
+
+        Raises:
+            ToolError: The tool says so, or another call is in progress.
+            TypeError: An argument of a type that cannot be passed.
+        """
+        if not self._calling.acquire(blocking=False):
+            raise ToolError(f"{name}: another tool call is in progress; call tools one after another")
+        try:
+            return self._exchange(name, arguments, keywords)
+        finally:
+            self._calling.release()
+
+    def _exchange(self, name: str, arguments: Sequence[object], keywords: Mapping[str, object]) -> object:
+        request = pb.ToolCall(
+            call_id=self._calls + 1,
+            name=name,
+            arguments=[encode_value(value, convert=to_host) for value in arguments],
+            keywords={key: encode_value(value, convert=to_host) for key, value in keywords.items()},
+        )
+        result = self._shielded_exchange(pb.GuestFrame(tool_call=request))
+        if self._pending:
+            raise Stopped
+        if result.WhichOneof("kind") == "error":
+            raise ToolError(result.error)
+        return decode_value(result.value)
+
+    def _shielded_exchange(self, frame: pb.GuestFrame) -> pb.ToolResult:
+        """Send and receive without being stopped halfway through a frame; signals reach the main thread only."""
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            self._shielded = True
+        try:
+            self._channel.send(frame)
+            self._calls += 1
+            return self._channel.receive(pb.HostFrame).tool_result
+        finally:
+            if main:
+                self._shielded = False
+
+
+def _describe(error: BaseException) -> tuple[pb.Status, str]:
+    """Status and text of a block's failure."""
+    if isinstance(error, Stopped):
+        return pb.STATUS_INTERRUPTED, clean_traceback(error)
+    if isinstance(error, MemoryError):
+        text = clean_traceback(error)
+        error.__traceback__ = None  # its frames hold what filled the memory
+        return pb.STATUS_MEMORY, text
+    if isinstance(error, PolicyViolation):
+        return pb.STATUS_POLICY, str(error)
+    return pb.STATUS_EXCEPTION, clean_traceback(error)
+
+

@@ -1,0 +1,1 @@
+"""How a session is isolated: one package a tier."""

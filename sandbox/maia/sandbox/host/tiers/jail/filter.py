@@ -1,0 +1,115 @@
+"""The seccomp filter: default deny, assembled here so that no library is needed on a user's machine.
+
+A small assembler for the classic BPF that seccomp takes. Labels are resolved backwards, since BPF only jumps forward; a
+jump spans at most 255 instructions, so every rule ends in its own return.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING, Final
+
+from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["assemble"]
+
+_LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_RETURN: Final = 0x06  # BPF_RET | BPF_K
+
+_NUMBER: Final = 0
+_ARCHITECTURE: Final = 4
+_ARGUMENTS: Final = 16
+
+_KILL_PROCESS: Final = 0x80000000
+_ERRNO: Final = 0x00050000
+_ALLOW: Final = 0x7FFF0000
+_DENY: Final = _ERRNO | errno.EPERM
+
+_AUDIT_ARCH: Final = (0xC000003E, 0xC00000B7)
+_X32_BIT: Final = 0x40000000
+
+# What pthread_create passes, in glibc and in musl: a thread of this process and nothing else.
+_THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
+# Descriptor flags, status flags, duplicates and locks; not owners, leases, notifications or pipe sizes.
+_FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
+# Is it a terminal (TCGETS), bytes to read, non-blocking, close on exec and its opposite.
+_IOCTL_REQUESTS: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
+# PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME.
+_PRCTL_OPTIONS: Final = (3, 15, 16)
+
+
+def _instruction(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, operand)
+
+
+def _return(verdict: int) -> bytes:
+    return _instruction(_RETURN, verdict)
+
+
+def _load(offset: int) -> bytes:
+    return _instruction(_LOAD, offset)
+
+
+def _low(argument: int) -> int:
+    """Offset of an argument's low half; both machines are little-endian."""
+    return _ARGUMENTS + 8 * argument
+
+
+def _when(number: int | None, body: bytes) -> bytes:
+    """Run `body`, which returns, for this system call, and go on to the next rule for any other."""
+    if number is None:
+        return b""
+    return _instruction(_EQUAL, number, 0, len(body) // 8) + body
+
+
+def _argument_in(argument: int, values: Iterable[int]) -> bytes:
+    """Allow if the low half of an argument is one of `values` and its high half is zero, else deny."""
+    body = _load(_low(argument) + 4) + _instruction(_EQUAL, 0, 1, 0) + _return(_DENY) + _load(_low(argument))
+    for value in values:
+        body += _instruction(_EQUAL, value, 0, 1) + _return(_ALLOW)
+    return body + _return(_DENY)
+
+
+def _reads_own_limits() -> bytes:
+    """prlimit64(0, resource, NULL, ...): process and new limit both zero."""
+    body = b""
+    for argument in (0, 2):
+        for half in (0, 4):
+            body += _load(_low(argument) + half) + _instruction(_EQUAL, 0, 1, 0) + _return(_DENY)
+    return body + _return(_ALLOW)
+
+
+def assemble(machine: int) -> bytes:
+    """Build the filter.
+
+    Args:
+        machine: 0 for x86_64, 1 for aarch64.
+
+    Returns:
+        The program, eight bytes an instruction: kill for a foreign architecture (x32 included) and for calls without an
+        innocent use, ENOSYS or EPERM for the rest of what is not allowed.
+    """
+    rules = {
+        "clone": _argument_in(0, _THREAD_FLAGS),
+        "fcntl": _argument_in(1, _FCNTL_COMMANDS),
+        "ioctl": _argument_in(1, _IOCTL_REQUESTS),
+        "prctl": _argument_in(0, _PRCTL_OPTIONS),
+        "prlimit64": _reads_own_limits(),
+    }
+    program = _load(_ARCHITECTURE) + _instruction(_EQUAL, _AUDIT_ARCH[machine], 1, 0) + _return(_KILL_PROCESS)
+    program += _load(_NUMBER) + _instruction(_AT_LEAST, _X32_BIT, 0, 1) + _return(_KILL_PROCESS)
+    for numbers in ALLOWED.values():
+        program += _when(numbers[machine], _return(_ALLOW))
+    for name, numbers in CONDITIONAL.items():
+        program += _when(numbers[machine], rules[name])
+    for numbers in NOT_IMPLEMENTED.values():
+        program += _when(numbers[machine], _return(_ERRNO | errno.ENOSYS))
+    for numbers in KILLED.values():
+        program += _when(numbers[machine], _return(_KILL_PROCESS))
+    return program + _return(_DENY)

@@ -1,0 +1,188 @@
+"""The Linux calls that Python 3.11 lacks, each raising a StepError that names the step."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+from functools import cache
+from typing import Final
+
+__all__ = [
+    "StepError",
+    "drop_capabilities",
+    "install_seccomp",
+    "machine_index",
+    "mount",
+    "mount_setattr",
+    "pivot_root",
+    "prctl",
+    "sethostname",
+    "setns",
+    "umount",
+    "unshare",
+]
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MS_RELATIME: Final = 1 << 21
+MNT_DETACH: Final = 2
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_KEEPCAPS: Final = 8
+PR_SET_SECCOMP: Final = 22
+PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+SECCOMP_MODE_FILTER: Final = 2
+
+_CAPSET: Final = (126, 91)
+_PIVOT_ROOT: Final = (155, 41)
+_MOUNT_SETATTR: Final = (442, 442)
+_SETHOSTNAME: Final = (170, 161)
+_MACHINES: Final = {"x86_64": 0, "aarch64": 1}
+_LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+
+
+class StepError(OSError):
+    """The kernel refused one step of isolation.
+
+    Attributes:
+        step: For people: "unshare(user)".
+    """
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(number, os.strerror(number))
+        self.step = step
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(step: str, result: int) -> None:
+    if result < 0:
+        raise StepError(step, ctypes.get_errno())
+
+
+def machine_index() -> int:
+    """0 on x86_64, 1 on aarch64: the column of `syscalls.Numbers`.
+
+    Raises:
+        StepError: Another machine; there is no filter for it.
+    """
+    machine = platform.machine()
+    if machine not in _MACHINES:
+        raise StepError(f"seccomp filter for {machine}", errno.ENOSYS)
+    return _MACHINES[machine]
+
+
+def _syscall(step: str, numbers: tuple[int, int], *arguments: object) -> None:
+    _check(step, _libc().syscall(ctypes.c_long(numbers[machine_index()]), *arguments))
+
+
+def unshare(flags: int, step: str) -> None:
+    """Leave the namespaces that `flags` names for new ones."""
+    _check(f"unshare({step})", _libc().unshare(flags))
+
+
+def setns(descriptor: int, kind: int, step: str) -> None:
+    """Enter the namespace behind a descriptor."""
+    _check(f"setns({step})", _libc().setns(descriptor, kind))
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """Mount, bind or remount."""
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    _check(
+        f"mount({kind or 'bind'} on {target})",
+        _libc().mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]),
+    )
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "namespace"))
+
+
+def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
+    """Add attributes to a mount, or to it and all below. Linux 5.12 or later."""
+    change = _MountAttributes(attributes, 0, 0, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(change))
+    at_fdcwd, at_recursive = -100, 0x8000
+    flags = at_recursive if recursive else 0
+    _syscall(f"mount_setattr({target})", _MOUNT_SETATTR, at_fdcwd, os.fsencode(target), flags, ctypes.byref(change), size)
+
+
+def umount(target: str) -> None:
+    """Detach a mount, at once for everyone who looks and for good when its last user goes."""
+    _check(f"umount({target})", _libc().umount2(os.fsencode(target), MNT_DETACH))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root and hang the old one below it."""
+    _syscall("pivot_root", _PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old))
+
+
+def sethostname(name: bytes) -> None:
+    """Name the UTS namespace's host."""
+    _syscall("sethostname", _SETHOSTNAME, name, ctypes.c_size_t(len(name)))
+
+
+def prctl(step: str, option: int, second: int = 0, third: int = 0) -> None:
+    """Set one attribute of the process."""
+    arguments = [ctypes.c_ulong(number) for number in (second, third, 0, 0)]
+    _check(f"prctl({step})", _libc().prctl(option, *arguments))
+
+
+def drop_capabilities() -> None:
+    """Empty the bounding, ambient, inheritable, permitted and effective sets."""
+    prctl("clear ambient capabilities", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(64):
+        try:
+            prctl("drop bounding capability", PR_CAPBSET_DROP, capability)
+        except StepError as error:
+            if error.errno == errno.EINVAL and capability > 0:  # the kernel knows no more
+                break
+            raise
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    _syscall("capset", _CAPSET, header, data)
+
+
+class _SeccompProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def install_seccomp(program: bytes) -> None:
+    """Load a BPF program as this thread's system call filter, for good.
+
+    Args:
+        program: Eight bytes an instruction, as `filter.assemble` makes them.
+    """
+
+    loaded = _SeccompProgram(len(program) // 8, program)
+    _check(
+        "prctl(seccomp filter)",
+        _libc().prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(loaded), None, None),
+    )

@@ -1,0 +1,118 @@
+"""The process that a host starts: builds the root, enters it, and becomes the parent of the keeper.
+
+Started as ``python -s -S -P -B launch.py CONTROL_FD`` with an empty environment but for the hash seed; the plan is on
+standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on what
+the zygote and the keeper say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.append(str(Path(__file__).resolve().parents[5]))  # the source root: there is no site module to find it
+
+from maia.sandbox.host.tiers.jail import kernel
+from maia.sandbox.host.tiers.jail.confine import GUEST_ID, Cell, write_id_maps
+from maia.sandbox.host.tiers.jail.filter import assemble
+from maia.sandbox.host.tiers.jail.keeper import keep
+from maia.sandbox.host.tiers.jail.plan import Plan
+from maia.sandbox.host.tiers.jail.root import enter_new_root, mount_tmp
+
+_CAP_SYS_ADMIN = 21
+_NAMESPACES = (
+    (kernel.CLONE_NEWPID, "pid"),
+    (kernel.CLONE_NEWNET, "net"),
+    (kernel.CLONE_NEWIPC, "ipc"),
+    (kernel.CLONE_NEWUTS, "uts"),
+    (kernel.CLONE_NEWCGROUP, "cgroup"),
+)
+
+
+def main() -> int:
+    """Isolate this process, then keep a zygote until the host closes the control socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    plan = Plan.from_json(sys.stdin.read())
+    try:
+        cell = _isolate(plan)
+    except kernel.StepError as error:
+        control.send(json.dumps({"refused": error.step, "errno": error.errno}).encode())
+        return 1
+    sys.path[:] = plan.sys_path
+    keeper = os.fork()
+    if keeper == 0:
+        kernel.prctl("parent death signal", kernel.PR_SET_PDEATHSIG, 9)
+        os._exit(keep(control, lambda: _serve(control, cell)))
+    control.close()
+    return os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+
+
+def _isolate(plan: Plan) -> Cell:
+    """Move into the new root and out of every namespace, with one user left: nobody."""
+    filter_program = assemble(kernel.machine_index())
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if _is_administrator():
+        os.setgroups([])
+        kernel.unshare(kernel.CLONE_NEWNS, "mount")
+        enter_new_root(plan)
+        _become_nobody(proc)
+    else:
+        uid, gid = os.getuid(), os.getgid()
+        kernel.unshare(kernel.CLONE_NEWUSER, "user")
+        write_id_maps(proc, "self", uid, gid)
+        kernel.unshare(kernel.CLONE_NEWNS, "mount")
+        enter_new_root(plan)
+    for flag, name in _NAMESPACES:
+        kernel.unshare(flag, name)
+    mount_tmp(16)  # the zygote's own; guests mount theirs over it
+    return Cell(proc, filter_program)
+
+
+def _is_administrator() -> bool:
+    """Whether this process may mount without a user namespace."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return os.geteuid() == 0 and bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _become_nobody(proc: int) -> None:
+    """Give up root for a user namespace in which only nobody exists; a helper outside writes its maps."""
+    ready_read, ready_write = os.pipe()
+    parent = os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        os.close(ready_write)
+        os.read(ready_read, 1)
+        try:
+            write_id_maps(proc, str(parent), GUEST_ID, GUEST_ID)
+        except kernel.StepError as error:
+            os._exit(error.errno or 1)
+        os._exit(0)
+    os.close(ready_read)
+    kernel.unshare(kernel.CLONE_NEWUSER, "user")
+    os.write(ready_write, b"x")
+    os.close(ready_write)
+    failure = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
+    if failure:
+        raise kernel.StepError("write uid_map", failure)
+    os.setresgid(GUEST_ID, GUEST_ID, GUEST_ID)
+    os.setresuid(GUEST_ID, GUEST_ID, GUEST_ID)
+    kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 1)
+    kernel.unshare(kernel.CLONE_NEWNS, "mount")
+
+
+def _serve(control: socket.socket, cell: Cell) -> NoReturn:
+    """In the zygote. Imports by name: this side of the wall only launches what lies on the other."""
+    zygote = import_module("maia.sandbox.guest.zygote")
+    zygote.serve(control, cell)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
