@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from maia.services.scenes.candidates import Candidate, Mask, Pixels
     from maia.services.scenes.recognise import Field, Silhouette, Vector
 
-OUTLINES: Final = tuple(shape for shape in Shape if shape is not Shape.RING)
+OUTLINES: Final[tuple[Shape, ...]] = tuple(shape for shape in Shape if shape is not Shape.RING)
 """Shapes that differ in their silhouette; a ring's is that of a circle."""
 
 PATTERNS: Final = (Texture.STRIPED, Texture.DOTTED, Texture.CHECKERED)
@@ -150,7 +150,7 @@ def _halved(rgb: Pixels, free: Mask) -> tuple[Rgb32, Mask]:
     small = blocks.sum(axis=(1, 3), dtype=np.float32)
     small /= 4.0
     where = free[:height, :width].reshape(height // 2, 2, width // 2, 2).all(axis=(1, 3))
-    return small, where
+    return small, np.asarray(where)
 
 
 def _background_features(small: Rgb32, where: Mask) -> tuple[Vector, float]:

@@ -49,7 +49,7 @@ class Candidate:
         height, width = self.filled.shape
         rows = np.clip(np.arange(self.top, self.top + height), 0, plane.shape[0] - 1)
         columns = np.clip(np.arange(self.left, self.left + width), 0, plane.shape[1] - 1)
-        return plane[rows[:, None], columns]
+        return np.asarray(plane[rows[:, None], columns])
 
     def on_canvas(self, mask: Mask, shape: tuple[int, int]) -> Mask:
         """Return a mask of the crop's shape, without its margin, as one of a whole picture of `shape` (H, W)."""

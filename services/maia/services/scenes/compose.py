@@ -190,10 +190,7 @@ def _place(
 
 def _footprint(root: _Item, squeeze: float) -> Footprint:
     reach = outline(root.shape).reach
-    if root.contents:
-        least = root.radius * 0.8
-    else:
-        least = RADII[root.wanted.size or Size.SMALL][0]
+    least = 0.8 * root.radius if root.contents else RADII[root.wanted.size or Size.SMALL][0]
     place = root.wanted.place if squeeze == 1.0 else None
     return Footprint(root.radius * reach, least * reach * squeeze, place)
 

@@ -1,8 +1,8 @@
 """Concepts, which pixels satisfy them, and the one canonical form of a label.
 
-A concept is a conjunction of at most a colour, a texture and a shape on one thing, written in that order: "red", "circle",
-"striped circle", "red solid star". A label is a concept, or several joined by one kind of word, sorted by alphabet:
-"circle or star", "red and square".
+A concept is a conjunction of at most a colour, a texture and a shape on one thing, written in that order: "red",
+"circle", "striped circle", "red solid star". A label is a concept, or several joined by one kind of word, sorted by
+alphabet: "circle or star", "red and square".
 """
 
 from __future__ import annotations

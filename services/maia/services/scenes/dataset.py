@@ -26,8 +26,8 @@ def fixed_scene(index: int) -> Scene:
         index: 0 or more; there is no end.
 
     Returns:
-        A scene of one to four things with random attributes; half of the backgrounds are neutral, half coloured, and half
-        of all are textured; of the scenes with several things, half have a relation.
+        A scene of one to four things with random attributes; half of the backgrounds are neutral, and half of
+        all are textured; of the scenes with several things, half have a relation.
 
     Raises:
         ValueError: The index is negative.

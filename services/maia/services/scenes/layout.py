@@ -1,7 +1,7 @@
 """Where things may stand: random positions that respect places and relations and do not overlap.
 
-Everything happens in a unit square. A thing takes the disc of its reach; relations and places become bounds for the centre,
-and a whole arrangement is tried again, with things a little smaller, until all of them fit.
+Everything happens in a unit square. A thing takes the disc of its reach; relations and places become bounds for the
+centre, and a whole arrangement is tried again, with things a little smaller, until all of them fit.
 """
 
 from __future__ import annotations

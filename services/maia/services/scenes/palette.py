@@ -1,7 +1,7 @@
 """Which RGB values the colour names stand for.
 
-Things are painted in full colours, backgrounds in pale tones of theirs. So a thing is told from its background by colour
-alone, whatever the two are called, and the patterns of things (white) are told from those of backgrounds (a second tone).
+Things are painted in full colours, backgrounds in pale tones of theirs. So a thing is told from its background by
+colour alone, whatever the two are called, and its pattern (white) from that of the background (a second tone).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which shape a silhouette has and which texture a surface, by classifiers fitted to our own drawings at first use.
 
-Shapes: the silhouette is sampled on circles around its centre; the magnitudes of each circle's Fourier coefficients do
-not change when the shape turns, and the scale is taken from the area. Textures: stripes have their edges in one
-direction, checks in two that are perpendicular, dots in all; the second and fourth angular moments of the gradient tell.
-Both feature vectors go to a linear discriminant.
+Shapes: the silhouette is sampled on circles around its centre; the magnitudes of each circle's Fourier coefficients
+do not change when the shape turns, and the scale is taken from the area. Textures: stripes have their edges in one
+direction, checks in two that are perpendicular, dots in all; the second and fourth angular moments of the gradient
+tell. Both feature vectors go to a linear discriminant.
 """
 
 from __future__ import annotations

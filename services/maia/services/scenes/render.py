@@ -167,7 +167,7 @@ def _stripes(reach: float) -> Points:
     count = math.ceil(reach / pitch)
     bar = np.array([(-0.25, -reach), (0.25, -reach), (0.25, reach), (-0.25, reach)]) * (pitch, 1.0)
     middles = (np.arange(-count, count) + 0.5) * pitch
-    return bar + np.stack([middles, np.zeros_like(middles)], axis=1)[:, None, :]
+    return np.asarray(bar + np.stack([middles, np.zeros_like(middles)], axis=1)[:, None, :])
 
 
 def _checks(reach: float) -> Points:

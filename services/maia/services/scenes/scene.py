@@ -1,7 +1,7 @@
 """The values of the scene world, and their JSON form.
 
-A `Scene` is all there is to a picture: the renderer adds nothing of its own. Its JSON form travels inside PNG files, which
-anyone may have written, so `Scene.from_json` trusts nothing.
+A `Scene` is all there is to a picture: the renderer adds nothing of its own. Its JSON form travels inside PNG files,
+which anyone may have written, so `Scene.from_json` trusts nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Picture → what is on it, from pixels alone.
 
-Every pixel is named after the nearest palette value (`candidates`); connected pixels of one paint are a candidate, whose
-holes are filled and whose shape and texture are named by classifiers (`appearance`). What is left is the background.
+Every pixel is named after the nearest palette value (`candidates`); connected pixels of one paint are a candidate,
+whose holes are filled and whose shape and texture are named by classifiers (`appearance`). The rest is background.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def segment(rgb: NDArray[np.uint8]) -> Segmentation:
     """Find the things on a picture and name them.
 
     Args:
-        rgb: uint8 (H, W, 3), each side at least 16. Made for pictures of ours, also as JPEG, with mild noise or at other
-            sizes; on any other picture it reports what happens to look like a thing, with low confidence, or nothing.
+        rgb: uint8 (H, W, 3), each side at least 16. Made for pictures of ours, also as JPEG, with mild noise or at
+            other sizes; on any other picture it reports what happens to look like a thing, with low confidence, or nothing.
 
     Raises:
         ValueError: The array has another type or shape.
@@ -178,12 +178,21 @@ def _read(candidate: Candidate, smaller: list[Candidate], rgb: Pixels, classes: 
     visible = candidate.filled & ~covered
     if shape is Shape.RING:
         visible &= crop_classes != BACKGROUND_CLASS
-    return _region(candidate, silhouette, shape, texture, visible, rgb.shape[:2], confidence * texture_confidence)
+    return _region(
+        candidate,
+        silhouette,
+        shape=shape,
+        texture=texture,
+        visible=visible,
+        picture=rgb.shape[:2],
+        confidence=confidence * texture_confidence,
+    )
 
 
 def _region(
     candidate: Candidate,
     silhouette: Silhouette,
+    *,
     shape: Shape,
     texture: Texture,
     visible: Mask,

@@ -80,31 +80,43 @@ def placed(points: Points, x: float, y: float, radius: float, rotation: float) -
 
 
 def _raw_points(shape: Shape) -> Points:
-    match shape:
-        case Shape.CIRCLE | Shape.RING:
-            return _polygon(72)
-        case Shape.SQUARE:
-            return _polygon(4, 45.0)
-        case Shape.TRIANGLE:
-            return _polygon(3)
-        case Shape.HEXAGON:
-            return _polygon(6, 30.0)
-        case Shape.DIAMOND:
-            return np.array([(0.0, -1.0), (0.6, 0.0), (0.0, 1.0), (-0.6, 0.0)])
-        case Shape.STAR:
-            points = _polygon(10)
-            points[1::2] *= 0.45
-            return points
-        case Shape.CROSS:
-            a, b = 0.31, 1.0
-            corners = [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a)]
-            return np.array([*corners, (-b, -a), (-a, -a)])
-        case Shape.HEART:
-            t = np.linspace(0.0, 2.0 * math.pi, 64, endpoint=False)
-            y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-            return np.stack([16 * np.sin(t) ** 3, -y], axis=1)
-        case Shape.CRESCENT:
-            return _crescent(inner=0.75, offset=0.52)
+    """Return an outline of any size and position."""
+    regular = {
+        Shape.CIRCLE: (72, 0.0),
+        Shape.RING: (72, 0.0),
+        Shape.SQUARE: (4, 45.0),
+        Shape.TRIANGLE: (3, 0.0),
+        Shape.HEXAGON: (6, 30.0),
+    }
+    if shape in regular:
+        return _polygon(*regular[shape])
+    if shape is Shape.STAR:
+        return _star(inner=0.45)
+    if shape is Shape.HEART:
+        return _heart()
+    if shape is Shape.CRESCENT:
+        return _crescent(inner=0.75, offset=0.52)
+    arm = 0.31
+    corners = {
+        Shape.DIAMOND: [(0.0, -1.0), (0.6, 0.0), (0.0, 1.0), (-0.6, 0.0)],
+        Shape.CROSS: [
+            (-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
+            (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm),
+        ],
+    }  # fmt: skip
+    return np.array(corners[shape], np.float64)
+
+
+def _star(inner: float) -> Points:
+    points = _polygon(10)
+    points[1::2] *= inner
+    return points
+
+
+def _heart() -> Points:
+    t = np.linspace(0.0, 2.0 * math.pi, 64, endpoint=False)
+    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return np.stack([16 * np.sin(t) ** 3, -y], axis=1)
 
 
 def _polygon(corners: int, turn: float = 0.0) -> Points:

@@ -33,12 +33,14 @@ class Place(Enum):
     @property
     def column(self) -> int | None:
         """0 left, 1 centre, 2 right."""
-        return self.value[0]
+        column: int | None = self.value[0]
+        return column
 
     @property
     def row(self) -> int | None:
         """0 top, 1 centre, 2 bottom."""
-        return self.value[1]
+        row: int | None = self.value[1]
+        return row
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The words that prompts, edits and labels may use, and what each of them means.
 
-`scan` turns a text into tokens. Phrases ("to the left of", "in the top right corner") become one token; every other token
-is one word, looked up in lower case in the singular.
+`scan` turns a text into tokens. Phrases ("to the left of", "in the top right corner") become one token; every other
+token is one word, looked up in lower case in the singular.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.BACKGROUND: "background backdrop wallpaper",
     Kind.FILLER: (
         "photo photograph picture image drawing illustration painting sketch scene canvas there it its show showing"
-        " depicting shaped sized colour color texture textures textured pattern patterns patterned filled also very just only please"
-        " each all other be being them"
+        " depicting shaped sized colour color texture textures textured pattern patterns patterned filled also very"
+        " just only please each all other be being them"
     ),
 }
 
