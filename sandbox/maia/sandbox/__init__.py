@@ -7,8 +7,8 @@
 
 `Sandbox` is one session with a host of its own. Who opens many sessions keeps a `Host` and calls `Host.open` for each.
 
-Names load on first use: importing the package imports neither NumPy nor protobuf. `maia.sandbox.guest` runs on the other
-side of the wall; nothing here imports it.
+Names load on first use: importing the package imports neither NumPy nor protobuf. `maia.sandbox.guest` runs on the
+other side of the wall; nothing here imports it.
 """
 
 from __future__ import annotations

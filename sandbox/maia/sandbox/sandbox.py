@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from maia.sandbox.errors import SessionError
 from maia.sandbox.host.host import Host
@@ -71,7 +71,7 @@ class Sandbox:
         self._stack = AsyncExitStack()
         self._session: Session | None = None
 
-    async def __aenter__(self) -> Sandbox:
+    async def __aenter__(self) -> Self:
         """Start a host and open the session.
 
         Raises:

@@ -10,9 +10,10 @@ from maia.sandbox.guest.objects import Object, name_of
 from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
     import PIL.Image
-    from collections.abc import Mapping, Sequence
 
 __all__ = ["Image", "from_host", "to_host"]
 
@@ -25,7 +26,7 @@ class Call(Protocol):
 
 
 class Image:
-    """An image. Tools take it as it is; `.pil()` or `.array()` give its pixels, `.source` the original of a masked view."""
+    """An image that tools take as it is; `.pil()` and `.array()` give pixels, `.source` the original of a masked view."""
 
     __slots__ = ("_call", "_pixels", "_ref")
 
@@ -124,14 +125,14 @@ def _from_pil(image: PIL.Image.Image) -> Pixels:
 def _from_figure(figure: Any) -> Pixels:  # noqa: ANN401  matplotlib is optional to a reader of this module
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  warm in the zygote
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # its methods are not annotated
     canvas.draw()
     width, height = canvas.get_width_height()
     return Pixels("RGBA", width, height, bytes(canvas.buffer_rgba()))
 
 
 def from_host(value: object, call: Call) -> object:
-    """What a result is shown as: a reference as a handle, pixels as a PIL image, also within lists, tuples and dicts."""
+    """What a result is shown as: references become handles, pixels PIL images, within lists, tuples and dicts too."""
     if isinstance(value, ImageRef):
         return Image(value, call)
     if isinstance(value, Pixels):

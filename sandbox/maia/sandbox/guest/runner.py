@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import random
@@ -38,7 +39,7 @@ def run(channel_fd: int) -> None:
         io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=False
     )
     stream.reconfigure(line_buffering=True)
-    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = stream
+    sys.stdout = sys.stderr = stream
     runner = Runner(BlockingChannel(channel_fd, channel_fd), stream)
     signal.signal(signal.SIGINT, runner.on_signal)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over its size is an OSError
@@ -94,7 +95,8 @@ class Runner:
 
     def _run(self, block_id: int, source: str) -> pb.GuestBlockEnded:
         spare = bytearray(_SPARE_BYTES)  # so that there is memory to report that there is none
-        status, message = pb.STATUS_OK, ""
+        status: pb.Status.ValueType = pb.STATUS_OK
+        message = ""
         try:
             try:
                 self._pending = False
@@ -112,10 +114,8 @@ class Runner:
 
     def _flush(self) -> None:
         for stream in {sys.stdout, self._stream}:
-            try:
+            with contextlib.suppress(Exception):  # a block may have put anything there, or closed it
                 stream.flush()
-            except Exception:  # noqa: BLE001, S110  a block may have put anything there, or closed it
-                pass
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Stop the block, now or as soon as the frame on its way is whole."""
@@ -168,7 +168,7 @@ class Runner:
                 self._shielded = False
 
 
-def _describe(error: BaseException) -> tuple[pb.Status, str]:
+def _describe(error: BaseException) -> tuple[pb.Status.ValueType, str]:
     """Status and text of a block's failure."""
     if isinstance(error, Stopped):
         return pb.STATUS_INTERRUPTED, clean_traceback(error)
@@ -179,5 +179,3 @@ def _describe(error: BaseException) -> tuple[pb.Status, str]:
     if isinstance(error, PolicyViolation):
         return pb.STATUS_POLICY, str(error)
     return pb.STATUS_EXCEPTION, clean_traceback(error)
-
-

@@ -51,7 +51,7 @@ def make_stub(name: str, signature_text: str, documentation: str, call: Call) ->
     stub.__qualname__ = name
     stub.__module__ = "tools"
     stub.__doc__ = documentation
-    stub.__signature__ = signature  # type: ignore[attr-defined]  inspect documents it, typeshed does not know it
+    vars(stub)["__signature__"] = signature  # where inspect looks for it
     return stub
 
 
@@ -61,12 +61,11 @@ def _signature(text: str) -> inspect.Signature:
     assert isinstance(function, ast.FunctionDef)
     spec = function.args
     kinds = inspect.Parameter
-    positional = [(a, kinds.POSITIONAL_ONLY) for a in spec.posonlyargs]
+    positional: list[tuple[ast.arg, inspect._ParameterKind]] = [(a, kinds.POSITIONAL_ONLY) for a in spec.posonlyargs]
     positional += [(a, kinds.POSITIONAL_OR_KEYWORD) for a in spec.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults)) + list(spec.defaults)
     parameters = [
-        _parameter(argument, kind, default)
-        for (argument, kind), default in zip(positional, defaults, strict=True)
+        _parameter(argument, kind, default) for (argument, kind), default in zip(positional, defaults, strict=True)
     ]
     if spec.vararg:
         parameters.append(_parameter(spec.vararg, kinds.VAR_POSITIONAL, None))

@@ -64,7 +64,7 @@ def check_hint(hint: object, where: str) -> None:
     raise TypeError(f"{where}: the type hint {hint!r} fits nothing that a guest can pass")
 
 
-def _check(value: object, hint: object, where: str) -> object:  # noqa: PLR0911  one return per kind of hint
+def _check(value: object, hint: object, where: str) -> object:  # noqa: C901, PLR0911  one branch per kind of hint
     if hint in (object, Any):
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -99,7 +99,7 @@ def _check_union(value: object, hints: tuple[object, ...], where: str) -> object
     for hint in (*exact, *hints):
         try:
             return _check(value, hint, where)
-        except _Mismatch as mismatch:  # noqa: PERF203  each alternative may fail
+        except _Mismatch as mismatch:
             failures.append(mismatch)
     if isinstance(value, (list, tuple)):  # the most telling failure is the one inside the sequence
         inner = [failure for failure in failures if str(failure).startswith(f"{where}[")]
@@ -135,7 +135,9 @@ def _pixels(array: Any, where: str) -> Pixels:  # noqa: ANN401  an ndarray, whos
         raise ToolError(f"{where}: an array of shape {array.shape} is no image; (h, w), (h, w, 3) and (h, w, 4) are")
     if array.dtype.kind == "f":
         if not ((array >= 0) & (array <= 1)).all():
-            raise ToolError(f"{where}: an image of floats must lie in 0 to 1; for 0 to 255 convert it with .astype('uint8')")
+            raise ToolError(
+                f"{where}: an image of floats must lie in 0 to 1; for 0 to 255 convert it with .astype('uint8')"
+            )
         array = (array * 255).round().astype("uint8")
     elif array.dtype.kind == "b":
         array = array.astype("uint8") * 255

@@ -90,18 +90,21 @@ class Broker:
             return self._images.source(ref_id)
         raise ProtocolError(f"a call of {name[:100]!r}, which is no reserved name")
 
+    def _stopping(self) -> bool:
+        return self._given_up
+
     async def _run(self, work: Coroutine[object, object, object]) -> object:
         """Run a call so that `give_up` can cancel it and nothing else."""
-        if self._given_up:
+        if self._stopping():
             work.close()
             raise ToolError("the block is being stopped")
-        self._running = asyncio.ensure_future(work)
+        self._running = task = asyncio.ensure_future(work)
         try:
-            return await self._running
+            return await task
         except asyncio.CancelledError:
-            if self._given_up and self._running.cancelled():
+            if self._stopping() and task.cancelled():
                 raise ToolError("the block is being stopped") from None
-            self._running.cancel()
+            task.cancel()
             raise
         finally:
             self._running = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -86,17 +87,13 @@ class GuestProcess:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended; whoever waits for that learns it from `exit`
             signal.pidfd_send_signal(self._pidfd, number)
-        except ProcessLookupError:
-            pass  # it has ended; whoever waits for that learns it from `exit`
 
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far."""
-        try:
+        with contextlib.suppress(OSError):  # it has ended: the last figure stands until its parent reports
             self._last_cpu_s = time.clock_gettime(self._cpu_clock)
-        except OSError:
-            pass  # it has ended: the last figure stands until its parent reports
         return self._last_cpu_s
 
     def peak_memory_bytes(self) -> int:

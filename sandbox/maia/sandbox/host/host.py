@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError, SandboxError, SessionError
@@ -62,7 +62,7 @@ class Host:
         """How sessions are isolated: "jail"."""
         return self._tier.name
 
-    async def __aenter__(self) -> Host:
+    async def __aenter__(self) -> Self:
         """Start the jail and open one session on trial, so that a refusal shows here and not in the first real one.
 
         Raises:
@@ -127,7 +127,7 @@ class Host:
         self, request: pb.OpenSession, broker: Broker, limits: Limits, on_output: Callable[[str], None] | None
     ) -> Session:
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003  the socket's own signature
         output_read, output_write = os.pipe()
         os.set_blocking(output_read, False)
         guest: GuestProcess | None = None
@@ -156,14 +156,20 @@ class Host:
             self._sessions.discard(session)
             self._tier.forget(guest)
 
-        session = Session(guest, (reader, writer), output_read, broker, limits, on_output, closed)
+        session = Session(
+            guest=guest,
+            streams=(reader, writer),
+            output=output_read,
+            broker=broker,
+            limits=limits,
+            on_output=on_output,
+            on_close=closed,
+        )
         self._sessions.add(session)
         return session
 
 
-def _open_request(
-    tools: Sequence[Tool], constants: Mapping[str, object], seed: int, policy: Policy
-) -> pb.OpenSession:
+def _open_request(tools: Sequence[Tool], constants: Mapping[str, object], seed: int, policy: Policy) -> pb.OpenSession:
     check_names([tool.spec.name for tool in tools] + list(constants))
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed {seed} is out of range; it must be 0 to 2**64 - 1")

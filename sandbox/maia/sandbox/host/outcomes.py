@@ -24,7 +24,7 @@ _LOST = "The block did not stop when asked and was killed; all variables are los
 
 
 def describe_end(
-    reason: Status | None, said: pb.Status, text: str, *, died: bool, exit_code: int | None, limits: Limits
+    reason: Status | None, said: pb.Status.ValueType, text: str, *, died: bool, exit_code: int | None, limits: Limits
 ) -> tuple[Status, str]:
     """Status and message of a block.
 
@@ -57,8 +57,8 @@ def _limit_text(reason: Status, limits: Limits) -> str:
         Status.WALL_CLOCK: f"The block ran longer than {limits.wall_s:g} s (tool calls not counted) and was stopped. "
         "Do less in one block.",
         Status.CPU: f"The block used more than {limits.cpu_s:g} s of CPU time and was stopped. Do less in one block.",
-        Status.MEMORY: f"The block needed more than {limits.memory_mb} MB of memory. Work on smaller pieces, and delete what "
-        "is no longer needed.",
+        Status.MEMORY: f"The block needed more than {limits.memory_mb} MB of memory. "
+        "Work on smaller pieces, and delete what is no longer needed.",
         Status.OUTPUT: f"The block printed more than {limits.output_bytes:,} bytes; the rest was cut. Print a summary.",
         Status.INTERRUPTED: "The block was interrupted from outside.",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError, SessionError, SessionLostError
@@ -36,6 +36,7 @@ class Session:
 
     def __init__(
         self,
+        *,
         guest: GuestProcess,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         output: int,
@@ -77,7 +78,7 @@ class Session:
         """The guest's process, in the pid namespace of the host."""
         return self._guest.pid
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -125,7 +126,7 @@ class Session:
             self._watch = None
             if not self._closed:
                 loop.remove_reader(self._output_fd)
-            if self._over is not None:
+            if not self.alive:
                 await self.close()
 
     def interrupt(self) -> None:
@@ -159,7 +160,9 @@ class Session:
                 elif kind == "block_ended" and frame.block_ended.block_id == block.block_id:
                     return frame.block_ended
                 else:
-                    raise ProtocolError(f"a {kind} frame where a tool call or the end of block {block.block_id} belongs")
+                    raise ProtocolError(
+                        f"a {kind} frame where a tool call or the end of block {block.block_id} belongs"
+                    )
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             if isinstance(error, asyncio.IncompleteReadError) and error.partial and not watch.killed:
                 raise ProtocolError("the channel ended within a frame") from error
@@ -187,7 +190,9 @@ class Session:
         else:
             cpu_s, peak = watch.cpu_of_life(ended.cpu_s), ended.peak_memory_bytes
             status, text, code = pb.STATUS_UNSPECIFIED, "", ended.code
-            self._end(SessionLostError("the session's variables were lost when its last block was killed; open another"))
+            self._end(
+                SessionLostError("the session's variables were lost when its last block was killed; open another")
+            )
         reason = watch.reason or (Status.OUTPUT if output.exceeded and status in _DONE else None)
         final, message = describe_end(reason, status, text, died=died, exit_code=code, limits=self._limits)
         usage = Usage(
@@ -222,7 +227,7 @@ class Session:
 _DONE = (pb.STATUS_OK, pb.STATUS_EXCEPTION)
 
 
-def _checked_source(code: str) -> str:
+def _checked_source(code: object) -> str:
     if not isinstance(code, str):
         raise TypeError(f"code must be text, not {type(code).__name__}")
     try:

@@ -84,7 +84,9 @@ class Tool:
             hint = self._hints.get(parameter, object)
             kind = self._signature.parameters[parameter].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
-                checked: object = tuple(check_argument(v, hint, f"{name}: argument {i}") for i, v in enumerate(value, 1))
+                checked: object = tuple(
+                    check_argument(v, hint, f"{name}: argument {i}") for i, v in enumerate(value, 1)
+                )
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 checked = {k: check_argument(v, hint, f"{name}: {k}") for k, v in value.items()}
             else:

@@ -56,8 +56,8 @@ class ToolSpec:
         """Describe a typed Python function.
 
         Args:
-            function: Sync or async; every parameter annotated. A type named ImageRef is shown to guests as Image, the name
-                by which they know it.
+            function: Sync or async; every parameter annotated. A type named ImageRef is shown to guests as Image, the
+                name by which they know it.
             name: Dotted name in the guest; the function's own by default.
 
         Raises:

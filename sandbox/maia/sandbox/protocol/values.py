@@ -35,7 +35,7 @@ MAX_ITEMS: Final = 200_000
 MAX_DIGITS: Final = 4000
 """Most digits of an integer; Python itself refuses to parse more than 4,300."""
 
-DTYPES: Final = frozenset("|b1 |u1 |i1 <u2 <u4 <u8 <i2 <i4 <i8 <f2 <f4 <f8".split())
+DTYPES: Final = frozenset(["|b1", "|u1", "|i1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8"])
 
 
 class _Budget:
@@ -90,12 +90,12 @@ def _encode(value: object, depth: int, budget: _Budget, convert: Callable[[objec
     if convert is not None and (converted := convert(value)) is not value:
         return _encode(converted, depth + 1, budget, convert)
     raise ProtocolError(
-        f"a value of type {type(value).__name__} cannot be passed; numbers, text, bytes, lists, tuples, dicts, arrays and "
-        "images can"
+        f"a value of type {type(value).__name__} cannot be passed; numbers, text, bytes, lists, tuples, dicts, arrays "
+        "and images can"
     )
 
 
-def _encode_leaf(value: object) -> pb.Value | None:  # noqa: C901, PLR0911  one line per type is clearer than a table
+def _encode_leaf(value: object) -> pb.Value | None:  # noqa: PLR0911  one line per type is clearer than a table
     if value is None:
         return pb.Value(null=pb.Null())
     if isinstance(value, bool):
@@ -160,7 +160,7 @@ def decode_value(message: pb.Value) -> object:
     return _decode(message, 0, _Budget())
 
 
-def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: PLR0911  one return per kind
+def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: C901, PLR0911  one return per kind
     budget.take(depth)
     kind = message.WhichOneof("kind")
     if kind in ("boolean", "integer", "real", "text", "data"):
@@ -215,6 +215,6 @@ def _decode_array(message: pb.Array) -> object:
             f"{len(message.data)} bytes for an array of shape {tuple(message.shape)} and dtype {message.dtype}; "
             f"it must be {expected}"
         )
-    import numpy  # noqa: PLC0415  protocol users without arrays do not pay for it
+    import numpy as np  # noqa: PLC0415  protocol users without arrays do not pay for it
 
-    return numpy.frombuffer(message.data, dtype=message.dtype).reshape(tuple(message.shape)).copy()
+    return np.frombuffer(message.data, dtype=message.dtype).reshape(tuple(message.shape)).copy()

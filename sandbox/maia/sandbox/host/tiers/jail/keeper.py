@@ -1,7 +1,7 @@
 """The init of a jail's pid namespace: starts the zygote, again if it dies, and reaps what it leaves behind.
 
-It runs no guest code and imports nothing that guests import. When it ends, the kernel ends everything in its namespace, so
-it ends when the host closes its side of the control socket, even by dying.
+It runs no guest code and imports nothing that guests import. When it ends, the kernel ends everything in its namespace,
+so it ends when the host closes its side of the control socket, even by dying.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _fork(serve: Callable[[], object], bell: tuple[int, int]) -> int:
 
 
 def _reap(control: socket.socket, zygote: int) -> int:
-    """Collect the dead. Returns the zygote, or 0 if it is among them; guests arrive here only once their zygote is gone."""
+    """Collect the dead. Returns the zygote, or 0 if it is among them; guests come here once their zygote is gone."""
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)

@@ -131,7 +131,9 @@ def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
     size = ctypes.c_size_t(ctypes.sizeof(change))
     at_fdcwd, at_recursive = -100, 0x8000
     flags = at_recursive if recursive else 0
-    _syscall(f"mount_setattr({target})", _MOUNT_SETATTR, at_fdcwd, os.fsencode(target), flags, ctypes.byref(change), size)
+    _syscall(
+        f"mount_setattr({target})", _MOUNT_SETATTR, at_fdcwd, os.fsencode(target), flags, ctypes.byref(change), size
+    )
 
 
 def umount(target: str) -> None:
@@ -180,7 +182,6 @@ def install_seccomp(program: bytes) -> None:
     Args:
         program: Eight bytes an instruction, as `filter.assemble` makes them.
     """
-
     loaded = _SeccompProgram(len(program) // 8, program)
     _check(
         "prctl(seccomp filter)",

@@ -1,8 +1,8 @@
 """The process that a host starts: builds the root, enters it, and becomes the parent of the keeper.
 
 Started as ``python -s -S -P -B launch.py CONTROL_FD`` with an empty environment but for the hash seed; the plan is on
-standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on what
-the zygote and the keeper say.
+standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on
+what the zygote and the keeper say.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def main() -> int:
         control.send(json.dumps({"refused": error.step, "errno": error.errno}).encode())
         return 1
     sys.path[:] = plan.sys_path
+    _forget_host()
     keeper = os.fork()
     if keeper == 0:
         kernel.prctl("parent death signal", kernel.PR_SET_PDEATHSIG, 9)
@@ -105,6 +106,13 @@ def _become_nobody(proc: int) -> None:
     os.setresuid(GUEST_ID, GUEST_ID, GUEST_ID)
     kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 1)
     kernel.unshare(kernel.CLONE_NEWNS, "mount")
+
+
+def _forget_host() -> None:
+    """Guests find in `sys.modules` only what they could import."""
+    for name in [name for name in sys.modules if name.startswith("maia.sandbox.host")]:
+        del sys.modules[name]
+    vars(sys.modules["maia.sandbox"]).pop("host", None)
 
 
 def _serve(control: socket.socket, cell: Cell) -> NoReturn:

@@ -182,7 +182,7 @@ def _libraries(shown: Iterable[str]) -> set[str]:
             for file in Path(directory).rglob("*.so*")
             if file.is_file() and not {"site-packages", "dist-packages"} & set(file.relative_to(directory).parts)
         ]
-    found = set()
+    found: set[str] = set()
     for start in range(0, len(objects), 50):
         answer = subprocess.run(  # noqa: S603  fixed program, paths of installed packages
             ["ldd", *objects[start : start + 50]],  # noqa: S607  wherever the distribution keeps it

@@ -11,14 +11,18 @@ from maia.sandbox.errors import TierUnavailableError
 __all__ = ["unavailable"]
 
 _USER_NAMESPACES: Final = (
-    "Allow unprivileged user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000`; "
-    "on Ubuntu 24.04 and later also `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`; in a container use a "
+    "Allow unprivileged user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1 "
+    "user.max_user_namespaces=15000`; on Ubuntu 24.04 and later also "
+    "`sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`; in a container use a "
     "seccomp profile that permits unshare and mount."
 )
 _REMEDIES: Final = (
     ("unshare(user)", _USER_NAMESPACES),
     ("write ", _USER_NAMESPACES),
-    ("unshare", "Raise the limits: `sudo sysctl -w user.max_pid_namespaces=15000 user.max_net_namespaces=15000` and alike."),
+    (
+        "unshare",
+        "Raise the limits: `sudo sysctl -w user.max_pid_namespaces=15000 user.max_net_namespaces=15000` and alike.",
+    ),
     ("mount_setattr", "Linux 5.12 or later is needed."),
     ("mount", _USER_NAMESPACES),
     ("pivot_root", "The root file system must not be the initial ramfs; start from a real root."),

@@ -17,7 +17,7 @@ __all__ = ["enter_new_root", "mount_tmp"]
 # Where the new root is put together: a directory that every Linux has and that holds none of what the root shows.
 _WORKPLACE: Final = "/sys"
 _DEVICES: Final = ("null", "zero", "urandom", "random")
-_PASSWD: Final = "nobody:x:65534:65534:nobody:/tmp:/\n"
+_USERS: Final = "nobody:x:65534:65534:nobody:/tmp:/\n"
 
 _ATTR_RDONLY: Final = 1
 _ATTR_NOSUID: Final = 2
@@ -44,7 +44,7 @@ def enter_new_root(plan: Plan) -> None:
             _bind(path)
     Path(_WORKPLACE, "tmp").mkdir()
     Path(_WORKPLACE, "etc").mkdir(exist_ok=True)
-    Path(_WORKPLACE, "etc/passwd").write_text(_PASSWD)
+    Path(_WORKPLACE, "etc/passwd").write_text(_USERS)
     devices = [f"/dev/{name}" for name in _DEVICES]
     for device in devices:
         _mount_point(device, directory=False)

@@ -64,7 +64,7 @@ class JailTier:
             raise TierUnavailableError("planning the root", 0, str(error), "Install it and try again.") from error
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.setblocking(False)
+        self._control.setblocking(False)  # noqa: FBT003  the socket's own signature
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-s", "-S", "-P", "-B", str(Path(__file__).with_name("launch.py"))),
