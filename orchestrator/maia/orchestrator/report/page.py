@@ -1,0 +1,235 @@
+"""Renders the page of one unit: one file that needs nothing else and asks for nothing else.
+
+Every value in the templates is escaped (and its invisible characters made visible) unless this package made it
+markup. The page's own policy allows exactly its styles and its script, by their hashes, and pictures within the page:
+text that slipped through would still not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight as pygments_highlight  # type: ignore[import-untyped]  # ships no types
+from pygments.formatters.html import HtmlFormatter  # type: ignore[import-untyped]  # ships no types
+from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # ships no types
+
+from maia.orchestrator.events import BackboneReply, RunStarted, Why
+from maia.orchestrator.journal import JournalReader
+from maia.orchestrator.report.gallery import Gallery
+from maia.orchestrator.report.plot import axis_of, scale, strip
+from maia.orchestrator.report.prose import inline
+from maia.orchestrator.report.results import UnitResult, run_started
+from maia.orchestrator.report.story import Story, tell
+from maia.orchestrator.report.visible import one_line, shorten, visible
+
+_HIGHLIGHTED: Final = 50_000  # characters; longer code is shown plain
+_OUTPUT: Final = 20_000
+_ARGUMENT: Final = 600
+_REMINDERS: Final[dict[Why, str]] = {
+    "no_code": "The reply had no code.",
+    "empty_reply": "The reply was empty.",
+    "cut_block": "A code block was never closed, so it was not run.",
+    "format": "The conclusion was not in the asked form.",
+    "final": "The rounds were used up: the agent was asked to conclude.",
+}
+
+
+def unit_page(reader: JournalReader, gallery: Gallery, result: UnitResult) -> str:
+    """Return the page of a unit as HTML.
+
+    Args:
+        reader: The unit's journal, finished or not.
+        gallery: Its pictures.
+        result: What became of it.
+    """
+    story = tell(reader.events, gallery)
+    axis = axis_of(story.exemplars, (figure for round_ in story.rounds for figure in round_.measured))
+    style, script = _source("unit.css"), _source("unit.js")
+    pictures = Markup(gallery.css())  # noqa: S704  names of ours, media types of a fixed set, base64; nothing else
+    page = _environment().get_template("unit.html.j2")
+    return page.render(
+        policy=_policy((style, pictures), (script,)),
+        style=style,
+        pictures=pictures,
+        script=script,
+        result=result,
+        run=run_started(reader),
+        story=story,
+        timeline=[round_ for round_ in story.rounds if round_.statements or round_.measured],
+        axis=axis,
+        facts=_facts(reader, result, story),
+        gallery=gallery,
+        prompt=_prompt(run_started(reader)),
+    )
+
+
+def index_page(rows: Sequence[tuple[UnitResult, str]], page: str) -> str:
+    """Return the index as HTML.
+
+    Args:
+        rows: Results, each with its folder as a relative URL.
+        page: Name of a unit's page in its folder.
+    """
+    judged = [result for result, _ in rows if result.matched is not None]
+    style, script = _source("unit.css") + _source("index.css"), _source("index.js")
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            policy=_policy((style,), (script,), files=True),
+            style=style,
+            script=script,
+            rows=rows,
+            page=page,
+            counts=Counter(result.status for result, _ in rows),
+            judged=len(judged),
+            matched=sum(result.matched is True for result in judged),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("maia.orchestrator.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        code=_code,
+        inline=_inline,
+        output=_output,
+        arguments=_arguments,
+        seconds=_seconds,
+        pretty=_pretty,
+        line=one_line,
+    )
+    environment.globals.update(strip=strip, scale=scale, reminders=_REMINDERS)
+    return environment
+
+
+def _finalize(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _source(name: str) -> Markup:
+    """Return a style sheet or script of ours, as it stands in the page."""
+    loader = _environment().loader
+    assert loader is not None
+    return Markup(loader.get_source(_environment(), name)[0])  # noqa: S704  a file of this package
+
+
+def _policy(styles: tuple[str, ...], scripts: tuple[str, ...], *, files: bool = False) -> str:
+    """Return the Content-Security-Policy; `files` allows pictures beside the page too."""
+    pictures = "data: 'self' file:" if files else "data:"
+    style, script = (" ".join(_hash(text) for text in texts) for texts in (styles, scripts))
+    return (
+        f"default-src 'none'; img-src {pictures}; style-src {style}; script-src {script}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tuple[str, str]]:
+    """Return the figures of the header by name."""
+    usage: Counter[str] = Counter()
+    models: dict[str, None] = {}
+    for event in reader.events:
+        if isinstance(event, BackboneReply):
+            usage.update(event.usage)
+            models[event.model] = None
+    read = sum(usage[kind] for kind in ("input", "cache_read", "cache_write"))
+    tokens = (
+        f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else "none"
+    )
+    run = run_started(reader)
+    facts = [
+        ("Agent", run.agent),
+        ("Model that answered", ", ".join(model for model in models if model and model != run.agent)),
+        ("Rounds", str(result.rounds)),
+        ("Tool calls", str(result.tool_calls)),
+        ("Measurements", str(sum(len(round_.measured) for round_ in story.rounds))),
+        ("Time", _seconds(result.seconds)),
+        ("Tokens", tokens),
+        ("Seed", str(run.seed)),
+        ("Started", run.started_at),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _prompt(run: RunStarted) -> str:
+    return shorten(run.system_prompt, _OUTPUT * 5, rest="in journal.jsonl")
+
+
+def _code(text: str) -> Markup:
+    """Highlight Python; the highlighter escapes."""
+    text = visible(text)
+    if len(text) > _HIGHLIGHTED:
+        return Markup("{}").format(shorten(text, _HIGHLIGHTED, rest="in journal.jsonl"))
+    formatter = HtmlFormatter(nowrap=True, classprefix="t-")
+    highlighted = pygments_highlight(text, PythonLexer(stripnl=False), formatter).rstrip("\n")
+    return Markup(highlighted)  # noqa: S704  the formatter escapes
+
+
+def _inline(text: str) -> Markup:
+    return inline(visible(text))
+
+
+def _output(text: str) -> str:
+    return shorten(text.rstrip("\n"), _OUTPUT, rest="in journal.jsonl")
+
+
+def _arguments(value: object) -> str:
+    """Return a call's arguments or result as a reader wants them: short, images by their ids."""
+    if isinstance(value, dict) and set(value) != {"image"}:
+        text = ", ".join(f"{key}={_plain(item)}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(_plain(item) for item in value)
+    else:
+        text = _plain(value)
+    return shorten(text, _ARGUMENT)
+
+
+def _plain(value: object) -> str:
+    match value:
+        case {"image": str(image_id), **rest} if not rest:
+            return f"‹{image_id}›"
+        case dict():
+            return "{" + ", ".join(f"{key}: {_plain(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(_plain(item) for item in value) + "]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10_000 else f"{number / 1000:,.0f} k"

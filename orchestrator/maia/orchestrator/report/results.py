@@ -1,0 +1,154 @@
+"""What became of one unit, as its journal tells: the row of a table and the content of `result.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
+from maia.orchestrator.journal import FILE_NAME, JournalReader
+from maia.orchestrator.report.exemplars import exemplar_lists
+from maia.orchestrator.report.gallery import Gallery
+
+Status = Literal["concluded", "no_conclusion", "interrupted", "failed", "unfinished", "unreadable"]
+"""Only "concluded" is a finding. "unfinished": the run goes on, or was killed. "unreadable": the journal is damaged."""
+
+_STRIP: Final = 5
+_E = TypeVar("_E", Finished, Stopped)
+
+Canonical = Callable[[str], str | None]
+"""Gives the one form of a label that equal labels share, or None for a label that it does not understand."""
+
+
+@dataclass(config=ConfigDict(extra="forbid", frozen=True), slots=True)
+class UnitResult:
+    """One row of a table.
+
+    Attributes:
+        folder: Where the unit's files are.
+        unit: Which unit.
+        agent: As it was given to --agent.
+        status: How the run ended.
+        labels: Of the conclusion; empty unless concluded.
+        description: Of the conclusion; empty unless concluded.
+        truth: What the unit is known to be; None where nobody knows.
+        matched: Whether a label equals the truth; None without a truth or a conclusion.
+        rounds: Replies whose code was run.
+        tool_calls: Made by all blocks.
+        seconds: From the start to the end.
+        reason: Why there is no finding; empty when concluded.
+        exemplars: The first exemplars' files, relative to the folder.
+    """
+
+    folder: Path
+    unit: UnitName
+    agent: str
+    status: Status
+    labels: tuple[str, ...] = ()
+    description: str = ""
+    truth: str | None = None
+    matched: bool | None = None
+    rounds: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    exemplars: tuple[str, ...] = ()
+
+
+def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:
+    """Read a unit's result from its journal and write nothing.
+
+    Args:
+        folder: The unit's folder.
+        truth: What the unit is known to be.
+        canonical: How labels are compared; `plain_label` where it is None or answers None.
+
+    Raises:
+        JournalError: The journal is missing or damaged, or holds no run.
+    """
+    reader = JournalReader(folder)
+    return result_of(reader, Gallery(reader), truth, canonical)
+
+
+def result_of(
+    reader: JournalReader, gallery: Gallery, truth: str | None, canonical: Canonical | None = None
+) -> UnitResult:
+    """Return the result that a journal tells; arguments and errors as of `collect`."""
+    started = run_started(reader)
+    finished = _last(reader.events, Finished)
+    stopped = _last(reader.events, Stopped)
+    concluded = finished is not None and finished.how == "concluded"
+    labels = tuple(" ".join(label.split()) for label in finished.labels) if finished and concluded else ()
+    status, reason = _status(finished, stopped)
+    calls = sum(isinstance(event, ToolCalled) for event in reader.events)
+    return UnitResult(
+        folder=reader.folder,
+        unit=started.unit,
+        agent=started.agent,
+        status=status,
+        labels=labels,
+        description=finished.description if finished and concluded else "",
+        truth=truth,
+        matched=any(same_label(label, truth, canonical) for label in labels) if truth and concluded else None,
+        rounds=finished.rounds
+        if finished
+        else max((event.round for event in reader.events if isinstance(event, BackboneReply)), default=0),
+        tool_calls=finished.tool_calls if finished else calls,
+        seconds=finished.seconds if finished else max(event.at for event in reader.events),
+        reason=reason,
+        exemplars=tuple(file for file in _exemplar_files(reader, gallery) if file)[:_STRIP],
+    )
+
+
+def run_started(reader: JournalReader) -> RunStarted:
+    """Return the first event of a run.
+
+    Raises:
+        JournalError: The journal does not begin with one.
+    """
+    first = reader.events[0] if reader.events else None
+    if not isinstance(first, RunStarted):
+        raise JournalError(f"{reader.folder / FILE_NAME} does not begin with a run; delete the folder and run the unit")
+    return first
+
+
+def same_label(label: str, truth: str, canonical: Canonical | None = None) -> bool:
+    """Tell whether two labels say the same, in the form that `canonical` gives them, else that of `plain_label`."""
+    first, second = (canonical(label), canonical(truth)) if canonical else (None, None)
+    if first is None or second is None:
+        first, second = plain_label(label), plain_label(truth)
+    return first == second
+
+
+def plain_label(label: str) -> str:
+    """Return a label in lower case, its articles and punctuation dropped, the operands of "or" or "and" sorted."""
+    words = [word for word in re.findall(r"[\w'-]+", label.casefold()) if word not in ("a", "an", "the")]
+    for joint in ("or", "and"):
+        if joint in words:
+            text = " ".join(words)
+            return f" {joint} ".join(sorted(part.strip() for part in text.split(f" {joint} ")))
+    return " ".join(words)
+
+
+def _status(finished: Finished | None, stopped: Stopped | None) -> tuple[Status, str]:
+    if finished is not None:
+        concluded = finished.how == "concluded"
+        return finished.how, "" if concluded else "the agent gave no description and label within its rounds"
+    if stopped is not None:
+        return stopped.why, f"{stopped.reason}: {stopped.message}" if stopped.message else stopped.reason
+    return "unfinished", "the journal has no end: the run is still going, or was killed"
+
+
+def _exemplar_files(reader: JournalReader, gallery: Gallery) -> list[str]:
+    lists = exemplar_lists(reader.events, gallery)
+    return [gallery.figure(image_id).file for image_id in lists[0][:_STRIP]] if lists else []
+
+
+def _last(events: Sequence[Event], kind: type[_E]) -> _E | None:
+    return next((event for event in reversed(events) if isinstance(event, kind)), None)
