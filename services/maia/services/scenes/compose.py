@@ -200,7 +200,7 @@ def _fill(container: _Item, rng: np.random.Generator) -> None:
     number = len(container.contents)
     if number == 0:
         return
-    x, y, room = _pocket(container)
+    x, y, room = pocket_of(container.thing())
     share = 1.0 if number == 1 else 1.0 / (1.0 + 1.0 / math.sin(math.pi / number))
     start = float(rng.uniform(0.0, 2.0 * math.pi))
     for index, item in enumerate(container.contents):
@@ -211,14 +211,14 @@ def _fill(container: _Item, rng: np.random.Generator) -> None:
         _fill(item, rng)
 
 
-def _pocket(container: _Item) -> tuple[float, float, float]:
-    """Return the centre and radius of the room inside a placed thing."""
-    pocket_x, pocket_y, pocket = outline(container.shape).pocket
-    use = _DISC_POCKET if container.shape is Shape.CIRCLE else _POCKET_USE * pocket
-    angle = math.radians(container.rotation)
-    x = container.x + container.radius * (pocket_x * math.cos(angle) - pocket_y * math.sin(angle))
-    y = container.y + container.radius * (pocket_x * math.sin(angle) + pocket_y * math.cos(angle))
-    return x, y, use * container.radius
+def pocket_of(thing: Thing) -> tuple[float, float, float]:
+    """Return the centre (x, y) and the radius of the room in which something may stand on or in a thing."""
+    pocket_x, pocket_y, pocket = outline(thing.shape).pocket
+    use = _DISC_POCKET if thing.shape is Shape.CIRCLE else _POCKET_USE * pocket
+    angle = math.radians(thing.rotation)
+    x = thing.x + thing.radius * (pocket_x * math.cos(angle) - pocket_y * math.sin(angle))
+    y = thing.y + thing.radius * (pocket_x * math.sin(angle) + pocket_y * math.cos(angle))
+    return x, y, use * thing.radius
 
 
 def disc_of(thing: Thing) -> Disc:

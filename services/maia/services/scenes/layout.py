@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from maia.services.scenes.scene import Relation
+from maia.services.scenes.specification import THIRDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 GAP: Final = 0.025
 """Least distance between two things, and between a thing and the border."""
 
-_THIRDS: Final = ((0.0, 0.38), (0.38, 0.62), (0.62, 1.0))
 _TRIES: Final = 48  # random centres for one thing in one attempt
 _NEAR: Final = 0.16  # largest gap between things that are next to each other
 
@@ -109,7 +109,7 @@ def arrange(
             footprint = footprints[index]
             reach = footprint.reach + share * (footprint.least - footprint.reach)
             related = [(relation, discs[other]) for relation, other in towards[index] if other in discs]
-            disc = _find(reach, footprint.place, related, [*standing, *discs.values()], rng, aligned=aligned)
+            disc = find_place(reach, footprint.place, related, [*standing, *discs.values()], rng, aligned=aligned)
             if disc is None:
                 break
             discs[index] = disc
@@ -118,7 +118,7 @@ def arrange(
     return None
 
 
-def _find(
+def find_place(
     reach: float,
     place: Place | None,
     related: Sequence[tuple[Relation, Disc]],
@@ -127,6 +127,19 @@ def _find(
     *,
     aligned: bool,
 ) -> Disc | None:
+    """Find a place for one thing by a single handful of random tries.
+
+    Args:
+        reach: The radius of the disc that it takes.
+        place: Where its centre shall be.
+        related: How it shall stand to discs that are placed already.
+        taken: Discs that it must not touch.
+        rng: Where chance comes from.
+        aligned: Whether "left of" means about level, and so on.
+
+    Returns:
+        Its disc, or None if no try fitted.
+    """
     bounds = _bounds(reach, place, related)
     if bounds is None:
         return None
@@ -148,9 +161,9 @@ def _bounds(reach: float, place: Place | None, related: Sequence[tuple[Relation,
     low_x = low_y = reach + GAP
     high_x = high_y = 1.0 - reach - GAP
     if place is not None and place.column is not None:
-        low_x, high_x = max(low_x, _THIRDS[place.column][0]), min(high_x, _THIRDS[place.column][1])
+        low_x, high_x = max(low_x, THIRDS[place.column][0]), min(high_x, THIRDS[place.column][1])
     if place is not None and place.row is not None:
-        low_y, high_y = max(low_y, _THIRDS[place.row][0]), min(high_y, _THIRDS[place.row][1])
+        low_y, high_y = max(low_y, THIRDS[place.row][0]), min(high_y, THIRDS[place.row][1])
     for relation, other in related:
         apart = reach + other.reach + GAP
         match relation:

@@ -109,7 +109,7 @@ def segment(rgb: NDArray[np.uint8]) -> Segmentation:
 
     Args:
         rgb: uint8 (H, W, 3), each side at least 16. Made for pictures of ours, also as JPEG, with mild noise or at
-            other sizes; on any other picture it reports what happens to look like a thing, with low confidence, or nothing.
+            other sizes; on any other picture it reports what happens to look like a thing, or nothing.
 
     Raises:
         ValueError: The array has another type or shape.

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MAX_DRAWN: Final = 12
 """At most so many things are drawn for one prompt."""
 
+THIRDS: Final = ((0.0, 0.38), (0.38, 0.62), (0.62, 1.0))
+"""Where the columns, and the rows, of the grid begin and end."""
+
 
 class Place(Enum):
     """A part of the picture: the column and row of a grid of three by three, None where it was not said."""
@@ -41,6 +44,13 @@ class Place(Enum):
         """0 top, 1 centre, 2 bottom."""
         row: int | None = self.value[1]
         return row
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point, given as shares of width and height, lies in it."""
+        return all(
+            part is None or THIRDS[part][0] <= share <= THIRDS[part][1]
+            for part, share in ((self.column, x), (self.row, y))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,12 +103,12 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.NEGATION: "no not without",
     Kind.LINK: "that which is are with of has have having coloured colored",
     Kind.CONTAINING: "containing contains surrounding surrounds enclosing encloses",
-    Kind.GENERIC: "thing object shape figure form item something anything",
+    Kind.GENERIC: "thing object shape figure form item something anything everything",
     Kind.BACKGROUND: "background backdrop wallpaper",
     Kind.FILLER: (
         "photo photograph picture image drawing illustration painting sketch scene canvas there it its show showing"
         " depicting shaped sized colour color texture textures textured pattern patterns patterned filled also very"
-        " just only please each all other be being them"
+        " just only please each all other be being them to"
     ),
 }
 
