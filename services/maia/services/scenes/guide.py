@@ -30,8 +30,8 @@ EXAMPLE_EDITS: Final = (
 """Instructions of every kind that the editor knows."""
 
 _INTRODUCTION: Final = (
-    "Pictures are drawings of coloured, textured shapes on a background. Describe them in plain English with these words"
-    " (common synonyms are understood; anything else is left out, with a warning):"
+    "Pictures are drawings of coloured, textured shapes on a background. Describe them in plain English with these"
+    " words (common synonyms are understood; anything else is left out, with a warning):"
 )
 _LEFT_OPEN: Final = (
     "What a prompt leaves open (colour, texture, size, place) is drawn at random; the background is plain and neutral"

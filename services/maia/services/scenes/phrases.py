@@ -233,7 +233,9 @@ class _Parser:
         elif token.text not in SOFT_RELATIONS:
             self._ignored.append(token.text)
 
-    def _link(self, _token: Token) -> None:
+    def _link(self, token: Token) -> None:
+        if token.text == "of" and self._draft.count is not None and not self._draft.described:
+            return  # "a pair of"
         self._close()
         self._draft.linked = True
 

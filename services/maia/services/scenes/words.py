@@ -154,15 +154,15 @@ _ROWS: Final = {"top": 0, "upper": 0, "bottom": 2, "lower": 2, "centre": 1, "cen
 _PLACE: Final = (
     "(?:(?:on|in|at|to|near|towards?) )?(?:the )?(?:very )?"
     "(?P<first>top|upper|bottom|lower|left|right|centre|center|middle)"
-    "(?: (?P<second>left|right|centre|center|middle))?"
-    "(?: hand)?(?: (?:corner|side|half|edge|part|third))?"
+    "(?: (?P<second>left|right|centre|center|middle))?+"
+    "(?: hand)?+(?: (?:corner|side|half|edge|part|third))?+"
 )
 _OF_PICTURE: Final = " of (?:the|this) (?:photo|photograph|picture|image|drawing|scene|canvas|frame)"
 _END: Final = "(?= |$)"
 
 _SPLIT: Final = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|&|[,:()]|[.!?;\n]")
 _PHRASE: Final = re.compile(
-    f"(?P<place>{_PLACE}(?:{_OF_PICTURE})?)(?! of ){_END}"
+    f"(?P<place>{_PLACE}(?:{_OF_PICTURE})?+)(?! of ){_END}"
     + "".join(f"|(?P<{relation.name}>{words}){_END}" for relation, words in _RELATIONS.items())
     + "|(?P<word>[^ ]+)"
 )
