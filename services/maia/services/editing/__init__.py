@@ -1,0 +1,1 @@
+"""The editing server: pictures from a picture and an instruction."""

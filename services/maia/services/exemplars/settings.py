@@ -1,0 +1,27 @@
+"""Settings of the exemplars server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from maia.services._runtime.settings import ServerSettings
+
+
+def default_store() -> Path:
+    """Return the folder of exemplars when none is named: below XDG_CACHE_HOME, or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "maia" / "exemplars"
+
+
+class ExemplarsSettings(ServerSettings):
+    """The exemplars server: the dataset pictures that drive a unit most."""
+
+    model_config = SettingsConfigDict(env_prefix="MAIA_EXEMPLARS_")
+
+    store: Path = Field(
+        default_factory=default_store, description="folder of the exemplars (default: in ~/.cache/maia)"
+    )

@@ -1,0 +1,1 @@
+"""The generation server: pictures from text."""
