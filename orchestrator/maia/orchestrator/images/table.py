@@ -71,7 +71,7 @@ class ImageTable:
 
     def __init__(self, record: Record, *, tag: str, limits: ImageLimits | None = None) -> None:
         self._record = record
-        self._tag = tag
+        self.tag = tag
         self._limits = limits or ImageLimits()
         self._entries: dict[str, _Entry] = {}
         self._bytes = 0
@@ -236,7 +236,7 @@ class ImageTable:
 
     def _next(self, width: int, height: int) -> ImageRef:
         self._room()
-        return ImageRef(f"{self._tag}-{len(self._entries) + 1}", width, height)
+        return ImageRef(f"{self.tag}-{len(self._entries) + 1}", width, height)
 
     def _take(self, picture: Picture) -> None:
         self._room()

@@ -84,6 +84,12 @@ class Study:
         return MaskRecipe.of(self.unit, response.activation, response.map, response.frame, threshold)
 
 
+def run_tag(seed: int, unit: UnitName) -> str:
+    """Return the short name of a run, which begins its image ids; the same when the run is repeated."""
+    name = json.dumps([seed, unit.model, unit.layer, unit.index])
+    return f"img-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
 def seed_of(run_seed: int, unit: UnitName, call: int, index: int) -> int:
     """Return the seed of one picture: the same for the same run, another for every call and picture.
 

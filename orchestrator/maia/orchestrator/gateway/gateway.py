@@ -1,0 +1,210 @@
+"""The gateway: from a guest's tool call to an answer.
+
+A call is bound to the tool's signature, numbered, journaled, executed with a deadline, and journaled again. What the
+agent's code did wrong becomes a ToolError, which the code sees. What the system did wrong is asked again while the
+block waits (its wall clock stands still), and raised if that does not help: it ends the session and is never shown to
+an agent as evidence (ADR 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+import types
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from maia.orchestrator.clients import Terms
+from maia.orchestrator.conversation import Part, Text
+from maia.orchestrator.events import ToolCalled, ToolReturned
+from maia.orchestrator.gateway.forms import digest, exact, for_readers
+from maia.orchestrator.record import Record
+from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, constants, tool_specs
+from maia.orchestrator.toolbox.arguments import admit
+from maia.sandbox import Tool, ToolError, ToolSpec
+from maia.wire.calls import call_metadata
+from maia.wire.deadline import Deadline
+from maia.wire.errors import InvalidRequestError, MaiaError, OverloadedError
+from maia.wire.status import RETRYABLE
+
+FAULTS_OF_CODE: Final = frozenset(
+    {"PROMPT_TOO_LONG", "PICTURE_TOO_LARGE", "REQUEST_EMPTY", "REQUEST_TOO_LARGE", "MESSAGE_TOO_LARGE"}
+)
+"""Reasons of invalid requests that the agent's code can do something about; all others are faults of the system."""
+
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 10.0
+
+log = structlog.stdlib.get_logger("maia.gateway")
+
+
+class Sink(Protocol):
+    """Takes what a block shows beside its output, in order."""
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Show parts after all output so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLimits:
+    """Bounds on the calls of one run.
+
+    Attributes:
+        calls: Most calls.
+        attempt_s: Deadline of one attempt at a call, all its requests together.
+        patience_s: How long a call is tried again while a server is out of reach or full.
+    """
+
+    calls: int = 2000
+    attempt_s: float = 300.0
+    patience_s: float = 120.0
+
+
+class Gateway:
+    """Executes the tool calls of one run's sessions.
+
+    Args:
+        study: What is under study, and with which servers.
+        record: Numbers and journals the calls.
+        sink: Takes what tools display, and their notes.
+        limits: Bounds of the run.
+    """
+
+    def __init__(self, study: Study, record: Record, sink: Sink, limits: GatewayLimits | None = None) -> None:
+        self._study = study
+        self._record = record
+        self._sink = sink
+        self._limits = limits or GatewayLimits()
+
+    def tools(self) -> tuple[Tool, ...]:
+        """Return the tools for a session; one session at a time may use them."""
+        return tuple(Tool(spec, self._entrance(spec)) for spec in tool_specs())
+
+    def constants(self) -> dict[str, object]:
+        """Return the constants for a session, by dotted name."""
+        return constants(self._study.unit)
+
+    async def call(self, name: str, arguments: Mapping[str, object]) -> object:
+        """Execute one call and journal it.
+
+        Args:
+            name: A key of TOOLS.
+            arguments: By parameter; of `*items`, a tuple.
+
+        Raises:
+            ToolError: The agent's code is at fault, or the run's bounds are reached.
+            MaiaError: A server failed for good.
+        """
+        if self._record.tool_calls >= self._limits.calls:
+            raise ToolError(f"this run has made its {self._limits.calls:,} tool calls; conclude from what you have")
+        number = self._record.next_call()
+        refusal: ToolError | None = None
+        try:
+            arguments = {key: await admit(value, self._study.images) for key, value in arguments.items()}
+        except ToolError as error:
+            refusal = error
+        self._record.journal.append(
+            ToolCalled(
+                block=self._record.blocks,
+                call=number,
+                tool=name,
+                arguments={key: for_readers(value) for key, value in arguments.items()},
+                digest=digest(name, arguments, self._study.images),
+            )
+        )
+        started = time.monotonic()
+        attempts = _Attempts(name, self._limits.patience_s)
+        notes: list[str] = []
+        try:
+            if refusal is not None:
+                raise refusal
+            call, value = await attempts.make(lambda: self._attempt(name, arguments, number, notes))
+        except ToolError as error:
+            self._record.journal.append(
+                ToolReturned(call=number, seconds=_since(started), error=str(error), attempts=attempts.made)
+            )
+            raise
+        self._record.journal.append(
+            ToolReturned(
+                call=number,
+                seconds=_since(started),
+                result=for_readers(value),
+                value=exact(value),
+                warnings=call.notes,
+                attempts=attempts.made,
+            )
+        )
+        parts = [*(Text(f"Note: {note}") for note in call.notes), *call.shown]
+        if parts:
+            self._sink.show(parts)
+        return value
+
+    async def _attempt(
+        self, name: str, arguments: Mapping[str, object], number: int, notes: list[str]
+    ) -> tuple[Call, object]:
+        terms = Terms(
+            Deadline.after(self._limits.attempt_s), call_metadata(run=self._study.images.tag, call=str(number))
+        )
+        call = Call(number, terms, notes)
+        bound = inspect.signature(TOOLS[name]).bind_partial(Toolbox(self._study, call))
+        bound.arguments.update(arguments)
+        try:
+            return call, await TOOLS[name](*bound.args, **bound.kwargs)
+        except InvalidRequestError as error:
+            if error.reason in FAULTS_OF_CODE:
+                raise ToolError(error.message) from error
+            raise
+
+    def _entrance(self, spec: ToolSpec) -> Callable[..., Awaitable[object]]:
+        """The function that a session calls; arguments that do not fit the signature are the code's fault."""
+        signature = inspect.signature(types.MethodType(TOOLS[spec.name], object()))
+
+        async def entrance(*arguments: object, **keywords: object) -> object:
+            try:
+                bound = signature.bind(*arguments, **keywords)
+            except TypeError as error:
+                raise ToolError(f"{spec.name}{spec.signature}: {error}") from None
+            return await self.call(spec.name, bound.arguments)
+
+        return entrance
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 4)
+
+
+class _Attempts:
+    """Attempts at one call, as long as asking again may help."""
+
+    def __init__(self, tool: str, patience_s: float) -> None:
+        self._tool = tool
+        self._until = time.monotonic() + patience_s
+        self.made = 0
+
+    async def make(self, attempt: Callable[[], Awaitable[tuple[Call, object]]]) -> tuple[Call, object]:
+        """Return the first answer.
+
+        Raises:
+            MaiaError: What the last attempt raised.
+        """
+        pause = _FIRST_PAUSE_S
+        while True:
+            self.made += 1
+            try:
+                return await attempt()
+            except MaiaError as error:
+                if not isinstance(error, tuple(RETRYABLE)):
+                    raise
+                wait = error.retry_after_s if isinstance(error, OverloadedError) else pause
+                if time.monotonic() + wait > self._until:
+                    raise
+                log.warning(
+                    "a tool call is tried again", tool=self._tool, reason=error.reason, why=error.message, in_s=wait
+                )
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
