@@ -19,6 +19,7 @@ class ExemplarSet:
     """What is stored for one layer: units, pictures per unit, and the dataset that was passed over."""
 
     subject: str
+    revision: str
     layer: str
     units: int
     top: int
@@ -64,18 +65,25 @@ class ExemplarsClient:
         """Return what is stored."""
         answer = await self._connection.ask(self._stub.ListExemplarSets, exemplars_pb2.ListExemplarSetsRequest(), terms)
         return tuple(
-            ExemplarSet(one.subject, one.layer, one.units, one.top, one.dataset, one.dataset_size)
+            ExemplarSet(one.subject, one.subject_revision, one.layer, one.units, one.top, one.dataset, one.dataset_size)
             for one in answer.sets
         )
 
-    async def top(self, subject: str, unit: Unit, terms: Terms) -> TopPictures:
+    async def top(self, subject: str, revision: str, unit: Unit, terms: Terms) -> TopPictures:
         """Return a unit's exemplars.
+
+        Args:
+            subject: Its name.
+            revision: `SubjectInfo.revision` of what is measured, since exemplars of another would mislead; "" for the
+                newest that is stored.
+            unit: Which unit.
+            terms: Of the call.
 
         Raises:
             NotFoundError: EXEMPLARS_MISSING; the message says how to build them.
             OutOfRangeError: UNIT_OUT_OF_RANGE.
         """
-        request = exemplars_pb2.GetExemplarsRequest(subject=subject, unit=unit.to_proto())
+        request = exemplars_pb2.GetExemplarsRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
         answer = await self._connection.ask(self._stub.GetExemplars, request, terms)
         exemplars = tuple(
             Exemplar(
@@ -89,7 +97,7 @@ class ExemplarsClient:
         )
         return TopPictures(exemplars, answer.threshold)
 
-    async def threshold(self, subject: str, unit: Unit, terms: Terms) -> float:
+    async def threshold(self, subject: str, revision: str, unit: Unit, terms: Terms) -> float:
         """Return the threshold of a unit's masks; raises as `top`."""
-        request = exemplars_pb2.GetThresholdRequest(subject=subject, unit=unit.to_proto())
+        request = exemplars_pb2.GetThresholdRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
         return (await self._connection.ask(self._stub.GetThreshold, request, terms)).threshold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import Final
 
 from maia.orchestrator.clients import Response, Servers, Terms, Unit
 from maia.orchestrator.conversation import Part
@@ -13,7 +14,9 @@ from maia.orchestrator.images import ImageTable, MaskRecipe
 from maia.sandbox import ImageRef
 from maia.wire.errors import NotFoundError
 
-NO_THRESHOLD = (
+EXEMPLARS_MISSING: Final = "EXEMPLARS_MISSING"
+
+NO_THRESHOLD: Final = (
     "No activation threshold over the dataset is stored for this neuron: masked views light up the strongest 5 % of"
     " each picture instead."
 )
@@ -49,6 +52,7 @@ class Study:
         servers: Shared with other runs.
         images: This run's.
         unit: Which unit.
+        revision: `SubjectInfo.revision` of the subject.
         seed: The run's; every seed of a picture derives from it.
         exemplars: What the first call of `tools.dataset_exemplars` returned.
     """
@@ -56,6 +60,7 @@ class Study:
     servers: Servers
     images: ImageTable
     unit: UnitName
+    revision: str
     seed: int
     exemplars: list[tuple[float, ImageRef]] | None = None
     _threshold: float | None = None
@@ -73,8 +78,12 @@ class Study:
         """
         if not self._asked:
             try:
-                self._threshold = await self.servers.exemplars.threshold(self.unit.model, self.channel, call.terms)
-            except NotFoundError:
+                self._threshold = await self.servers.exemplars.threshold(
+                    self.unit.model, self.revision, self.channel, call.terms
+                )
+            except NotFoundError as error:
+                if error.reason != EXEMPLARS_MISSING:
+                    raise
                 call.note(NO_THRESHOLD)
             self._asked = True
         return self._threshold

@@ -20,7 +20,7 @@ from maia.orchestrator.events import UnitName
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.toolbox.arguments import MAX_TITLE_CHARS, image_list, kind_of, pair_up, texts
 from maia.orchestrator.toolbox.display import Display
-from maia.orchestrator.toolbox.study import Call, Study, seed_of
+from maia.orchestrator.toolbox.study import EXEMPLARS_MISSING, Call, Study, seed_of
 from maia.sandbox import ImageRef, Namespace, ToolError, ToolSpec
 from maia.wire.errors import NotFoundError
 
@@ -89,9 +89,11 @@ class Toolbox:
 
     async def _exemplars(self) -> list[tuple[float, ImageRef]]:
         try:
-            top = await self.study.servers.exemplars.top(self.study.unit.model, self.study.channel, self.call.terms)
+            top = await self.study.servers.exemplars.top(
+                self.study.unit.model, self.study.revision, self.study.channel, self.call.terms
+            )
         except NotFoundError as error:
-            if error.reason != "EXEMPLARS_MISSING":
+            if error.reason != EXEMPLARS_MISSING:
                 raise
             raise ToolError(
                 "no dataset images are stored for this neuron; work with tools.text2image instead"
