@@ -12,25 +12,23 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from pygments import highlight as pygments_highlight  # type: ignore[import-untyped]  # ships no types
-from pygments.formatters.html import HtmlFormatter  # type: ignore[import-untyped]  # ships no types
-from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # ships no types
 
 from maia.orchestrator.events import BackboneReply, RunStarted, Why
 from maia.orchestrator.journal import JournalReader
 from maia.orchestrator.report.gallery import Gallery
+from maia.orchestrator.report.highlighting import highlighted
 from maia.orchestrator.report.plot import axis_of, scale, strip
 from maia.orchestrator.report.prose import inline
 from maia.orchestrator.report.results import UnitResult, run_started
 from maia.orchestrator.report.story import Story, tell
 from maia.orchestrator.report.visible import one_line, shorten, visible
 
-_HIGHLIGHTED: Final = 50_000  # characters; longer code is shown plain
 _OUTPUT: Final = 20_000
 _ARGUMENT: Final = 600
 _REMINDERS: Final[dict[Why, str]] = {
@@ -107,7 +105,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        code=_code,
+        code=highlighted,
         inline=_inline,
         output=_output,
         arguments=_arguments,
@@ -168,23 +166,13 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
         ("Time", _seconds(result.seconds)),
         ("Tokens", tokens),
         ("Seed", str(run.seed)),
-        ("Started", run.started_at),
+        ("Started", _moment(run.started_at)),
     ]
     return [(name, value) for name, value in facts if value]
 
 
 def _prompt(run: RunStarted) -> str:
     return shorten(run.system_prompt, _OUTPUT * 5, rest="in journal.jsonl")
-
-
-def _code(text: str) -> Markup:
-    """Highlight Python; the highlighter escapes."""
-    text = visible(text)
-    if len(text) > _HIGHLIGHTED:
-        return Markup("{}").format(shorten(text, _HIGHLIGHTED, rest="in journal.jsonl"))
-    formatter = HtmlFormatter(nowrap=True, classprefix="t-")
-    highlighted = pygments_highlight(text, PythonLexer(stripnl=False), formatter).rstrip("\n")
-    return Markup(highlighted)  # noqa: S704  the formatter escapes
 
 
 def _inline(text: str) -> Markup:
@@ -229,6 +217,13 @@ def _seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def _moment(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}".strip()
+    except ValueError:
+        return text  # shown as the journal has it
 
 
 def _count(number: int) -> str:

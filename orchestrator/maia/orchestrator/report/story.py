@@ -41,7 +41,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A displayed picture with the text that was displayed right before it."""
+    """A displayed picture with the text that was displayed beside it, unless that is just its activation."""
 
     caption: str
     figure: Figure
@@ -196,7 +196,9 @@ def _display(log: list[Cards | Output], parts: Sequence[TextPart | PicturePart],
         cards = last if isinstance(last, Cards) else Cards()
         if cards is not last:
             log.append(cards)
-        cards.cards.append(Card(captions.get(position, (0, ""))[1], gallery.figure_of(part)))
+        figure, (_, caption) = gallery.figure_of(part), captions.get(position, (0, ""))
+        known = figure.activation is not None and caption == f"{figure.activation:.2f}"
+        cards.cards.append(Card("" if known else caption, figure))
 
 
 def _captions(parts: Sequence[TextPart | PicturePart]) -> dict[int, tuple[int, str]]:

@@ -36,6 +36,16 @@
     }
   });
 
+  // A tip that would leave the page opens to the other side.
+  const turn = (event) => {
+    const tile = event.target.closest(".tile");
+    const tip = tile && tile.querySelector(".tip");
+    if (!tip || tile.classList.contains("flip")) return;
+    tile.classList.toggle("flip", tip.getBoundingClientRect().right > document.documentElement.clientWidth);
+  };
+  document.addEventListener("pointerover", turn);
+  document.addEventListener("focusin", turn);
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (open && event.key === "Tab") {
