@@ -26,7 +26,7 @@ class Call(Protocol):
 
 
 class Image:
-    """An image that tools take as it is; `.pil()` and `.array()` give pixels, `.source` the original of a masked view."""
+    """An image that tools take as it is; `.pil()` and `.array()` give pixels, `.source` what a masked view shows."""
 
     __slots__ = ("_call", "_pixels", "_ref")
 

@@ -87,7 +87,7 @@ class Runner:
         self._restricted = request.policy != pb.POLICY_OFF
         random.seed(request.seed)
         sys.modules["numpy"].random.seed(request.seed & 0xFFFFFFFF)
-        constants = {name: decode_value(value) for name, value in request.constants.items()}
+        constants = {name: decode_value(value) for name, value in sorted(request.constants.items())}
         specs = [(spec.name, spec.signature, spec.documentation) for spec in request.tools]
         self._namespace = make_namespace(
             session_names(specs, constants, self.call), restricted=self._restricted, allowed_imports=DEFAULT_IMPORTS

@@ -58,7 +58,7 @@ class TierReport:
 
 
 async def probe(*, cache_dir: Path | None = None) -> TierReport:
-    """Open a session in a jail and say what came of it. Takes about a second, two more without a cache.
+    """Open a session in a jail and say what came of it. Takes about a second, more without a cache.
 
     Args:
         cache_dir: See `Host`.

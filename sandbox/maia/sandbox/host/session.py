@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Self
 
@@ -144,8 +145,10 @@ class Session:
         loop.remove_reader(self._output_fd)
         os.close(self._output_fd)
         self._guest.kill()
-        self._writer.close()
         self._on_close(self)
+        self._writer.transport.abort()  # not close(): what a guest did not read would hold it open
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     async def _converse(self, block: pb.RunBlock, watch: Watch) -> pb.GuestBlockEnded | Exit:
         """Send the block and answer tool calls until it ends, by the guest's word or by its death."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf.message import DecodeError
 
 from maia.sandbox.errors import ProtocolError
+from maia.sandbox.protocol.census import count_messages
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,6 +21,9 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Largest message in a frame; more is refused before a byte of it is read."""
 
 _HEADER_BYTES: Final = 4
+_COUNTED_BYTES: Final = 1 << 18
+"""Smaller frames cannot grow to more than some ten megabytes when parsed."""
+
 _M = TypeVar("_M", bound="Message")
 
 
@@ -41,6 +45,8 @@ def decode(body: bytes, kind: type[_M]) -> _M:
     Raises:
         ProtocolError: It is no such message, or one without content.
     """
+    if len(body) > _COUNTED_BYTES:
+        count_messages(body, kind.DESCRIPTOR)
     message = kind()
     try:
         message.ParseFromString(body)

@@ -29,7 +29,7 @@ __all__ = ["DTYPES", "MAX_DEPTH", "MAX_ITEMS", "decode_value", "encode_value"]
 MAX_DEPTH: Final = 24
 """Deepest nesting; three messages a level stay below protobuf's own bound of 100."""
 
-MAX_ITEMS: Final = 200_000
+MAX_ITEMS: Final = 100_000
 """Most values in one tree."""
 
 MAX_DIGITS: Final = 4000

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from maia.sandbox.host.tiers.jail.elf import needed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -61,7 +63,7 @@ def user_cache_dir(environ: Mapping[str, str]) -> Path:
 
 
 def make_plan(cache_dir: Path | None) -> Plan:
-    """Find what the root needs. Asking the loader for every library takes about two seconds, hence the cache.
+    """Find what the root needs. Asking the loader takes a good part of a second, hence the cache.
 
     Args:
         cache_dir: Where to remember the answer, by interpreter and package versions; None asks anew.
@@ -174,21 +176,30 @@ def _inside(file: str, directories: Iterable[str]) -> bool:
 
 
 def _libraries(shown: Iterable[str]) -> set[str]:
-    """Shared libraries that the interpreter and the extension modules load from elsewhere."""
+    """Shared libraries that the interpreter and the extension modules load from elsewhere.
+
+    Asking the loader takes about 10 ms an object and there are hundreds, so it is asked about one object for each name
+    that the objects need and do not bring.
+    """
     objects = [os.path.realpath(sys.executable)]
     for directory in shown:
-        objects += [
-            str(file)
-            for file in Path(directory).rglob("*.so*")
-            if file.is_file() and not {"site-packages", "dist-packages"} & set(file.relative_to(directory).parts)
-        ]
-    found: set[str] = set()
-    for start in range(0, len(objects), 50):
-        answer = subprocess.run(  # noqa: S603  fixed program, paths of installed packages
-            ["ldd", *objects[start : start + 50]],  # noqa: S607  wherever the distribution keeps it
-            check=False,  # it fails for a static object, which needs nothing
-            capture_output=True,
-            text=True,
-        )
-        found.update(os.path.normpath(library) for library in _LIBRARY.findall(answer.stdout))
-    return found
+        objects += [str(file) for file in _objects(Path(directory))]
+    brought = {os.path.basename(name) for name in objects}  # noqa: PTH119  strings all the way here
+    asked: dict[str, str] = {}
+    for name in objects:
+        for library in needed(Path(name)):
+            if library not in brought:
+                asked.setdefault(library, name)
+    answer = subprocess.run(  # noqa: S603  fixed program, paths of installed packages
+        ["ldd", *sorted({objects[0], *asked.values()})],  # noqa: S607  wherever the distribution keeps it
+        check=False,  # it fails for a static object, which needs nothing
+        capture_output=True,
+        text=True,
+    )
+    return {os.path.normpath(library) for library in _LIBRARY.findall(answer.stdout)}
+
+
+def _objects(directory: Path) -> Iterator[Path]:
+    for file in directory.rglob("*.so*"):
+        if file.is_file() and not {"site-packages", "dist-packages"} & set(file.relative_to(directory).parts):
+            yield file

@@ -1,0 +1,131 @@
+"""The host around sessions: the zygote's death, the jail's end, the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maia.sandbox import Host, Sandbox, SessionError, State, probe
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
+def launched(host: Host) -> int:
+    process = host._tier._process
+    assert process is not None
+    return process.pid
+
+
+async def test_a_dead_zygote_is_replaced_and_sessions_go_on(tmp_path: Path) -> None:
+    async with Host(cache_dir=tmp_path) as host:
+        async with await host.open() as before:
+            await before.run("x = 1")
+            (keeper,) = children(launched(host))
+            (zygote,) = children(keeper)
+            os.kill(zygote, signal.SIGKILL)
+            assert (await before.run("print(x)")).output == "1\n"
+            async with await host.open() as after:
+                assert (await after.run("print(2)")).output == "2\n"
+            os.kill(before.pid, signal.SIGKILL)
+            outcome = await before.run("pass")
+            assert outcome.state is State.LOST
+            assert outcome.usage.peak_memory_bytes > 0
+
+
+async def test_everything_ends_with_the_host(tmp_path: Path) -> None:
+    async with Host(cache_dir=tmp_path) as host:
+        sessions = [await host.open() for _ in range(3)]
+        processes = [launched(host), *descendants(launched(host))]
+        assert {session.pid for session in sessions} <= set(processes)
+    assert [pid for pid in processes if Path(f"/proc/{pid}").exists()] == []
+    with pytest.raises(SessionError, match="closed"):
+        await sessions[0].run("pass")
+
+
+async def test_everything_ends_when_the_hosts_process_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys, time\n"
+        "from maia.sandbox import Host\n"
+        "async def main():\n"
+        "    async with Host(cache_dir=pathlib.Path(sys.argv[1])) as host:\n"
+        "        session = await host.open(policy='off')\n"
+        "        await session.run('import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)')\n"
+        "        print(session.pid, flush=True)\n"
+        "        time.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        guest = int(await asyncio.to_thread(process.stdout.readline))
+        tree = descendants(process.pid)
+        assert guest in tree
+        process.kill()
+    for _ in range(500):
+        if not any(Path(f"/proc/{pid}").exists() for pid in tree):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("processes of a dead host are left")
+
+
+async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
+    async with await host.open() as session:
+        await session.run("pass")
+    descriptors = os.listdir("/proc/self/fd")
+    for policy in ("restricted", "off") * 5:
+        async with await host.open(policy=policy) as session:  # type: ignore[arg-type]  # a literal in a loop
+            await session.run("import os\nos._exit(1)")
+    assert len(os.listdir("/proc/self/fd")) == len(descriptors)
+    for _ in range(500):
+        if len(descendants(launched(host))) == 2:  # the keeper and the zygote
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("guests are left")
+
+
+async def test_fifty_sessions_answer_side_by_side(host: Host) -> None:
+    sessions = [await host.open() for _ in range(50)]
+    outcomes = await asyncio.gather(*(session.run(f"print({i})") for i, session in enumerate(sessions)))
+    assert [outcome.output for outcome in outcomes] == [f"{i}\n" for i in range(50)]
+    for session in sessions:
+        await session.close()
+
+
+async def test_the_front_door_takes_plain_functions(tmp_path: Path) -> None:
+    def search_catalogue(word: str) -> list[str]:
+        """Find articles."""
+        return [word.upper()]
+
+    box = Sandbox(tools=[search_catalogue], cache_dir=tmp_path)
+    with pytest.raises(SessionError, match="async with"):
+        await box.run("pass")
+    async with box:
+        outcome = await box.run("print(search_catalogue('lamp'))")
+    assert outcome.output == "['LAMP']\n"
+
+
+async def test_probe_says_what_holds(tmp_path: Path) -> None:
+    report = await probe(cache_dir=tmp_path)
+    assert report.available
+    assert {feature.name for feature in report.features if feature.enforced} >= {"namespaces", "seccomp", "root"}
+
+
+async def test_importing_the_package_is_light() -> None:
+    program = "import sys, maia.sandbox; print([m for m in ('numpy', 'google.protobuf', 'asyncio') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"

@@ -1,0 +1,146 @@
+"""The value codec: what goes in comes out, and nothing else gets through."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maia.execution.v1 import execution_pb2 as pb
+from maia.sandbox.errors import ProtocolError
+from maia.sandbox.protocol.frames import decode
+from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
+from maia.sandbox.protocol.values import DTYPES, MAX_DEPTH, MAX_ITEMS, decode_value, encode_value
+
+KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=-(10**300), max_value=10**300)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.builds(ImageRef, st.text(min_size=1, max_size=20), st.integers(1, 16384), st.integers(1, 16384))
+    | st.builds(Namespace, st.text()),
+    lambda inner: (
+        st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner)
+    ),
+    max_leaves=30,
+)
+
+
+def roundtrip(value: object) -> object:
+    message = pb.Value()
+    message.ParseFromString(encode_value(value).SerializeToString())
+    return decode_value(message)
+
+
+@given(VALUES)
+def test_every_value_comes_back_with_its_types(value: object) -> None:
+    assert repr(roundtrip(value)) == repr(value)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_a_value_or_a_protocol_error(data: bytes) -> None:
+    try:
+        decode_value(decode(data, pb.Value))
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize("dtype", sorted(DTYPES))
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 4)])
+def test_arrays_keep_dtype_shape_and_content(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.ones(shape, dtype=dtype)
+    back = roundtrip(array)
+    assert isinstance(back, np.ndarray)
+    assert back.dtype.str == dtype
+    assert np.array_equal(back, array)
+    assert back.shape == shape
+    assert back.flags.writeable
+
+
+def test_a_transposed_big_endian_array_arrives_as_it_reads() -> None:
+    array = np.arange(6, dtype=">f4").reshape(2, 3).T
+    assert np.array_equal(np.asarray(roundtrip(array)), array)
+
+
+def test_numpy_scalars_become_plain_numbers() -> None:
+    assert roundtrip([np.float32(0.5), np.int64(3), np.bool_(1)]) == [0.5, 3, True]
+
+
+def test_nan_and_infinities_survive() -> None:
+    back = roundtrip([math.nan, math.inf, -math.inf])
+    assert repr(back) == "[nan, inf, -inf]"
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [(object(), "object"), ({1, 2}, "set"), (np.array(["a"]), "dtype"), (np.array([object()]), "dtype"), (1j, "complex")],
+)
+def test_a_type_that_cannot_travel_is_named(value: object, named: str) -> None:
+    with pytest.raises(ProtocolError, match=named):
+        encode_value([value])
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="surrogate"):
+        encode_value("\ud800")
+
+
+def test_too_deep_and_too_many_are_refused_on_both_sides() -> None:
+    deep: object = 1
+    for _ in range(MAX_DEPTH + 1):
+        deep = [deep]
+    with pytest.raises(ProtocolError, match="deeper"):
+        encode_value(deep)
+    message = pb.Value(integer=1)
+    for _ in range(MAX_DEPTH + 1):
+        message = pb.Value(list=pb.Sequence(items=[message]))
+    with pytest.raises(ProtocolError, match="deeper"):
+        decode_value(message)
+    with pytest.raises(ProtocolError, match="more than"):
+        encode_value([0] * MAX_ITEMS)
+    many = pb.Value(list=pb.Sequence(items=[pb.Value(boolean=True)] * MAX_ITEMS))
+    with pytest.raises(ProtocolError, match="more than"):
+        decode_value(many)
+
+
+def test_the_deepest_value_allowed_fits_a_tool_call() -> None:
+    deep: object = 1
+    for _ in range(MAX_DEPTH):
+        deep = {"k": deep}
+    call = pb.GuestFrame(tool_call=pb.ToolCall(call_id=1, name="t", arguments=[encode_value(deep)]))
+    assert decode_value(decode(call.SerializeToString(), pb.GuestFrame).tool_call.arguments[0]) == deep
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pb.Value(),
+        pb.Value(array=pb.Array(dtype="|O", shape=[1], data=b"12345678")),
+        pb.Value(array=pb.Array(dtype="<f4", shape=[2], data=b"1234")),
+        pb.Value(array=pb.Array(dtype="<f4", shape=[0, 2**63], data=b"")),
+        pb.Value(array=pb.Array(dtype="<f4", shape=[1] * 40, data=b"1234")),
+        pb.Value(pixels=pb.Pixels(mode="P", width=1, height=1, data=b"1")),
+        pb.Value(pixels=pb.Pixels(mode="RGB", width=2, height=1, data=b"123")),
+        pb.Value(pixels=pb.Pixels(mode="L", width=2**31, height=1, data=b"")),
+        pb.Value(pixels=pb.Pixels(mode="L", width=0, height=0, data=b"")),
+        pb.Value(image=pb.ImageRef(id="", width=1, height=1)),
+        pb.Value(image=pb.ImageRef(id="x" * 201, width=1, height=1)),
+        pb.Value(big_integer="1e5"),
+        pb.Value(big_integer="9" * 5000),
+        pb.Value(big_integer="٣"),
+        pb.Value(map=pb.Mapping(entries=[pb.MapEntry(value=pb.Value(integer=1))])),
+        pb.Value(
+            map=pb.Mapping(entries=[pb.MapEntry(key=pb.Value(list=pb.Sequence()), value=pb.Value(integer=1))])
+        ),
+    ],
+)
+def test_a_malformed_value_is_refused(message: pb.Value) -> None:
+    with pytest.raises(ProtocolError):
+        decode_value(message)
