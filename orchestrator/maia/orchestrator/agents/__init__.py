@@ -1,0 +1,1 @@
+"""The backbones: what writes the experiments. `registry.open_backbone` opens one by its name."""
