@@ -1,0 +1,172 @@
+"""One unit from start to end: journal, session, loop."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from maia.orchestrator.agent import Agent
+from maia.orchestrator.api_text import api_text
+from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
+from maia.orchestrator.gateway import Gateway
+from maia.orchestrator.images import ImageTable
+from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.record import Record
+from maia.orchestrator.tasks import load_task
+from maia.orchestrator.toolbox import Study
+from maia.orchestrator.wiring import Lab
+from maia.orchestrator.workbench import SandboxWorkbench, Transcript
+from maia.sandbox import Limits, SandboxError
+from maia.wire.errors import InternalError, MaiaError
+
+_INTRODUCTIONS_S: Final = 10.0
+"""How long the servers may take to describe themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How units are investigated.
+
+    Attributes:
+        agent: As the user gave it to --agent.
+        out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
+        task: Folder of `maia.orchestrator.tasks`.
+        max_rounds: Replies whose code is run.
+        seed: Every seed of a run derives from it.
+        policy: The sandbox's language policy.
+        limits: Of the sandbox session.
+        config: The whole configuration for the journal, without secrets.
+    """
+
+    agent: str
+    out: Path
+    task: str = "neuron_description"
+    max_rounds: int = 25
+    seed: int = 0
+    policy: Literal["restricted", "off"] = "restricted"
+    limits: Limits = field(default_factory=Limits)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
+    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder."""
+    return out / _file_name(agent) / _file_name(unit.model) / _file_name(unit.layer) / str(unit.index)
+
+
+async def investigate_unit(
+    unit: UnitName, lab: Lab, settings: RunSettings, on_event: Callable[[Event], None] | None = None
+) -> Finished | Stopped:
+    """Investigate one unit and journal all of it.
+
+    Args:
+        unit: Must exist; its subject server was asked before.
+        lab: What all units share.
+        settings: How.
+        on_event: Told every event as it is journaled.
+
+    Returns:
+        Finished with a conclusion or without one; Stopped when a server, the sandbox or the backbone failed for good,
+        which ends this unit and no other.
+
+    Raises:
+        JournalError: The journal cannot be written, or holds a run already.
+        asyncio.CancelledError: The run was interrupted; the journal says so.
+    """
+    folder = unit_folder(settings.out, settings.agent, unit)
+    with JournalWriter(folder) as journal:
+        if JournalReader(folder).events:
+            raise JournalError(f"{folder} holds a run already; start over in another --out, or remove that folder")
+        if on_event is not None:
+            journal.listeners.append(on_event)
+        try:
+            return await _investigate(unit, lab, settings, Record(journal))
+        except asyncio.CancelledError:
+            journal.append(Stopped(why="interrupted", reason="INTERRUPTED", message="stopped by the user"), sync=True)
+            raise
+        except JournalError:
+            raise
+        except (MaiaError, SandboxError) as error:
+            reason = error.reason if isinstance(error, MaiaError) else "SANDBOX_FAILED"
+            stopped = Stopped(why="failed", reason=reason, message=str(error))
+            journal.append(stopped, sync=True)
+            return stopped
+
+
+async def _investigate(unit: UnitName, lab: Lab, settings: RunSettings, record: Record) -> Finished:
+    task = load_task(settings.task)
+    subject, generator, editor, describer = await _introductions(lab.servers, unit)
+    system_prompt = task.system_prompt(
+        api=api_text(), prompt_guide=generator.prompt_guide, instruction_guide=editor.instruction_guide
+    )
+    record.journal.append(
+        RunStarted(
+            unit=unit,
+            agent=settings.agent,
+            task=settings.task,
+            seed=settings.seed,
+            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            versions={"maia": importlib.metadata.version("maia"), "python": platform.python_version()},
+            servers={
+                "subject": f"{subject.name} {subject.revision}",
+                "generation": f"{generator.name} {generator.revision}",
+                "editing": f"{editor.name} {editor.revision}",
+                "description": f"{describer.name} {describer.revision}",
+            },
+            sandbox={"tier": lab.host.tier, "policy": settings.policy},
+            config=settings.config,
+            system_prompt=system_prompt,
+        ),
+        sync=True,
+    )
+    transcript = Transcript(record)
+    images = ImageTable(record, tag=_tag(unit, settings))
+    gateway = Gateway(Study(lab.servers, images, unit, subject.revision, settings.seed), record, transcript)
+    workbench = SandboxWorkbench(
+        record,
+        transcript,
+        lambda: lab.host.open(
+            tools=gateway.tools(),
+            constants=gateway.constants(),
+            limits=settings.limits,
+            seed=settings.seed,
+            policy=settings.policy,
+            images=images,
+            on_output=transcript.printed,
+        ),
+    )
+    try:
+        return await Agent(lab.backbone, workbench, record, task, system_prompt, settings.max_rounds).run()
+    finally:
+        await workbench.close()
+
+
+async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo, Generator, Editor, Describer]:
+    """Ask the servers who they are."""
+    terms = Terms.within(_INTRODUCTIONS_S)
+    return await asyncio.gather(
+        servers.subject.info(unit.model, terms),
+        servers.generation.generator(terms),
+        servers.editing.editor(terms),
+        servers.description.describer(terms),
+    )
+
+
+def _tag(unit: UnitName, settings: RunSettings) -> str:
+    """Name a run in image ids and logs: the same when it is repeated, another for every other run."""
+    return hashlib.sha256(f"{settings.agent} {settings.task} {settings.seed} {unit}".encode()).hexdigest()[:8]
+
+
+def _file_name(name: str) -> str:
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    if not safe.strip("."):
+        raise InternalError(f"{name!r} makes no file name")
+    return safe

@@ -1,0 +1,132 @@
+"""Where the agent's blocks run: one sandbox session per unit, opened anew when a block cost the last one its life."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from maia.orchestrator.conversation import Part, Text
+from maia.orchestrator.events import BlockEnded, BlockOutput, BlockStarted, Displayed
+from maia.orchestrator.protocols import Shown
+from maia.orchestrator.record import Record
+from maia.sandbox import Outcome, SandboxError, Session, SessionError, State, Status
+from maia.wire.errors import InternalError
+
+MAX_SHOWN_CHARS: Final = 20_000
+"""Longest run of output that a backbone is shown; the journal keeps all of it."""
+
+_LOST: Final = "All variables are lost: the next block starts in a new session, so define again what it needs."
+_SILENT: Final = "The block ran and printed nothing. Use print(...) or tools.display(...) to see results."
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What the running block prints and displays, in order, for the backbone and for the journal."""
+
+    record: Record
+    parts: list[Part] = field(default_factory=list)
+    block: int = 0
+    _printed: list[str] = field(default_factory=list)
+
+    def begin(self, block: int) -> None:
+        """Forget the last block."""
+        self.block = block
+        self.parts = []
+        self._printed = []
+
+    def printed(self, text: str) -> None:
+        """Take a piece of output as it comes."""
+        self._printed.append(text)
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Take what the block displays."""
+        self.end_of_output()
+        self.parts += parts
+        self.record.journal.append(Displayed(block=self.block, parts=[self.record.part(part) for part in parts]))
+
+    def end_of_output(self) -> None:
+        """Close the current run of output, so that what follows stands after it."""
+        text = "".join(self._printed)
+        self._printed = []
+        if text:
+            self.record.journal.append(BlockOutput(block=self.block, text=text))
+            self.parts.append(Text(_shortened(text.rstrip("\n"))))
+
+
+@dataclass(slots=True)
+class SandboxWorkbench:
+    """Runs blocks in a session.
+
+    Attributes:
+        record: Where everything is written down.
+        transcript: The sink of the session's output and of the tools.
+        open_session: Opens a session whose output goes to the transcript.
+    """
+
+    record: Record
+    transcript: Transcript
+    open_session: Callable[[], Awaitable[Session]]
+    _session: Session | None = None
+
+    async def run(self, number: int, code: str) -> Shown:
+        """Run one block; see `protocols.Workbench`."""
+        block = self.record.next_block()
+        self.transcript.begin(block)
+        self.record.journal.append(BlockStarted(round=number, block=block, code=code))
+        try:
+            ended = await self._outcome(block, code)
+        except SandboxError as error:
+            raise InternalError(f"the sandbox failed: {error}", reason="SANDBOX_FAILED") from error
+        self.transcript.end_of_output()
+        self.record.journal.append(ended, sync=True)
+        return self._shown(ended)
+
+    async def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _outcome(self, block: int, code: str) -> BlockEnded:
+        """Run a block to its end; a guest that broke the protocol has harmed its own session only."""
+        if self._session is None or not self._session.alive:
+            self._session = await self.open_session()
+        try:
+            return _ended(block, await self._session.run(code))
+        except SessionError as error:
+            return _not_run(block, str(error), State.LOST)
+        except (TypeError, ValueError) as error:
+            return _not_run(block, str(error), State.KEPT)
+
+    def _shown(self, ended: BlockEnded) -> Shown:
+        parts = self.transcript.parts
+        if ended.message:
+            parts.append(Text(_shortened(ended.message)))
+        if ended.state == State.LOST.value:
+            parts.append(Text(_LOST))
+        return Shown(tuple(parts) or (Text(_SILENT),), ok=ended.status == Status.OK.value)
+
+
+def _ended(block: int, outcome: Outcome) -> BlockEnded:
+    return BlockEnded(
+        block=block,
+        status=outcome.status.value,
+        message=outcome.message,
+        traceback="",
+        state=outcome.state.value,
+        usage={name: round(float(value), 6) for name, value in asdict(outcome.usage).items()},
+    )
+
+
+def _not_run(block: int, message: str, state: State) -> BlockEnded:
+    return BlockEnded(
+        block=block, status=Status.KILLED.value, message=message, traceback="", state=state.value, usage={}
+    )
+
+
+def _shortened(text: str) -> str:
+    """Keep both ends of a long text: the beginning says what it is, the end how it went."""
+    if len(text) <= MAX_SHOWN_CHARS:
+        return text
+    half = MAX_SHOWN_CHARS // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out; print less …]\n{text[-half:]}"
