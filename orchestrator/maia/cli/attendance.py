@@ -1,0 +1,59 @@
+"""What `maia up` does: starts the servers at their known addresses, stays with them, and says how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maia.cli.children import Child, Children
+from maia.cli.config import ADDRESSES, Config, environment_without_keys
+from maia.cli.exemplar_sets import build_sets
+from maia.cli.progress import Progress
+from maia.cli.servers import Deployment, exemplar_store, server_commands
+from maia.wire.logs import configure_logs
+
+
+async def attend(config: Config, subjects: Sequence[str], *, build: bool) -> NoReturn:
+    """Start the servers and stay until one ends or somebody stops us.
+
+    Args:
+        config: Settings; the addresses say where the servers listen.
+        subjects: What the subject server hosts; empty for its own default.
+        build: First find the exemplars that are not stored yet.
+
+    Raises:
+        ServerDiedError: One did not start, or ended.
+    """
+    configure_logs(level="warning")
+    listen = {name: config.address(name) for name in ADDRESSES}
+    others = [name for name in ADDRESSES if name != "subject"]
+    async with Children(config.cache_dir / "logs", environment_without_keys()) as children:
+        with Progress(Console(stderr=True)) as progress:
+            progress.stage("starting the subject server")
+            await children.start(server_commands(config, listen=listen, subjects=subjects, names=["subject"]))
+            progress.done("the subject server is ready")
+            if build:
+                where = Deployment({"subject": children.running[0].address}, children)
+                await build_sets(where, subjects, exemplar_store(config), progress)
+            progress.stage(f"starting {len(others)} more servers")
+            await children.start(server_commands(config, listen=listen, names=others))
+            progress.done("all servers are ready")
+        show(Console(), children.running)
+        raise await children.wait_for_an_end()
+
+
+def show(console: Console, children: Sequence[Child]) -> None:
+    """Print one row per server."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("server", "address", "pid", "ready", "log"):
+        table.add_column(title, no_wrap=title != "log", overflow="fold", justify="right" if title == "pid" else "left")
+    for child in children:
+        ready = Text("✓", style="green")
+        table.add_row(child.name, child.address, str(child.pid), ready, Text(str(child.log), style="dim"))
+    console.print(table)
+    console.print("Serving until Ctrl-C. In another terminal: maia run, maia measure, maia doctor", highlight=False)

@@ -1,0 +1,193 @@
+"""Settings of the command line: defaults in code → a TOML file → MAIA_* environment → flags (design D11).
+
+A setting has one name everywhere: `max_rounds` in the file, MAIA_MAX_ROUNDS in the environment, --max-rounds as a flag.
+The file is the one that --config or MAIA_CONFIG names, else ./maia.toml where there is one. Its tables [subject],
+[generation], … belong to the servers, which read the same file. Keys are read from the environment alone: files get
+copied and committed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from maia.cli.errors import CommandError
+from maia.sandbox.limits import Limits
+
+ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "subject": "127.0.0.1:7411",
+        "generation": "127.0.0.1:7412",
+        "editing": "127.0.0.1:7413",
+        "exemplars": "127.0.0.1:7414",
+        "description": "127.0.0.1:7415",
+    }
+)
+"""Where each server listens unless something else is said; also the names of the servers, in the order they start."""
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "anthropic_api_key": "ANTHROPIC_API_KEY",
+        "openai_api_key": "OPENAI_API_KEY",
+        "compatible_api_key": "MAIA_COMPATIBLE_API_KEY",
+    }
+)
+"""The variable of each vendor's key."""
+
+FILE: Final = Path("maia.toml")
+_LIMITS: Final = Limits()
+
+
+class Config(BaseModel):
+    """What the commands can be told, apart from what each does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config_file: Path | None = None
+    cache_dir: Path
+
+    subject_address: str = ADDRESSES["subject"]
+    generation_address: str = ADDRESSES["generation"]
+    editing_address: str = ADDRESSES["editing"]
+    exemplars_address: str = ADDRESSES["exemplars"]
+    description_address: str = ADDRESSES["description"]
+
+    agent: str = "scripted"
+    base_url: str | None = None
+    task: str = "neuron_description"
+    out: Path = Path("results")
+    max_rounds: int = Field(25, ge=1, le=1000)
+    seed: int = Field(0, ge=0, lt=2**63)
+    policy: Literal["restricted", "off"] = "restricted"
+
+    wall_s: float = _LIMITS.wall_s
+    cpu_s: float = _LIMITS.cpu_s
+    memory_mb: int = _LIMITS.memory_mb
+    output_bytes: int = _LIMITS.output_bytes
+
+    anthropic_api_key: SecretStr | None = None
+    openai_api_key: SecretStr | None = None
+    compatible_api_key: SecretStr | None = None
+
+    @field_validator("cache_dir", "out")
+    @classmethod
+    def _home(cls, path: Path) -> Path:
+        """In a file and in the environment no shell has replaced `~`."""
+        return path.expanduser()
+
+    @property
+    def limits(self) -> Limits:
+        """What a code block may use.
+
+        Raises:
+            CommandError: A limit is below what a guest needs.
+        """
+        try:
+            return Limits(
+                wall_s=self.wall_s, cpu_s=self.cpu_s, memory_mb=self.memory_mb, output_bytes=self.output_bytes
+            )
+        except ValueError as error:
+            raise CommandError(str(error), reason="SETTING_INVALID") from error
+
+    def address(self, server: str) -> str:
+        """Return where a server is expected, by its name in `ADDRESSES`."""
+        return str(getattr(self, f"{server}_address"))
+
+    def public(self) -> dict[str, object]:
+        """Return everything but keys as plain JSON, for the journal."""
+        return self.model_dump(mode="json", exclude=set(KEYS))
+
+
+def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Config:
+    """Read the settings.
+
+    Args:
+        flags: By setting, None where a flag was not given. `config` names the file.
+        environment: Instead of the process's.
+
+    Raises:
+        CommandError: SETTING_INVALID: a value or a name, and where it was found; or the file cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    file = _file(flags.get("config"), environment)
+    sources: tuple[tuple[str, Mapping[str, object]], ...] = (
+        ("", {"cache_dir": _default_cache(environment), "config_file": file}),
+        (f"in {file}: ", _read(file) if file else {}),
+        ("in the environment: ", _from_environment(environment)),
+        ("", {name: value for name, value in flags.items() if value is not None and name != "config"}),
+    )
+    values: dict[str, object] = {}
+    places: dict[str, str] = {}
+    for place, source in sources:
+        values.update(source)
+        places.update(dict.fromkeys(source, place))
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise CommandError(_told(error, places), reason="SETTING_INVALID") from None
+    config.limits  # noqa: B018  # says now, not at the first block, that a limit cannot be
+    return config
+
+
+def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for processes that need no key, which is every process but this one."""
+    environment = os.environ if environment is None else environment
+    return {name: value for name, value in environment.items() if name not in KEYS.values()}
+
+
+def _settable() -> list[str]:
+    return [name for name in Config.model_fields if name not in KEYS and name != "config_file"]
+
+
+def _file(flag: object, environment: Mapping[str, str]) -> Path | None:
+    named = flag or environment.get("MAIA_CONFIG")
+    if named:
+        return Path(str(named)).expanduser()
+    return FILE if FILE.is_file() else None
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        table: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"the file {file} cannot be read: {error.strerror}", reason="SETTING_INVALID") from error
+    except ValueError as error:
+        raise CommandError(f"the file {file} is no TOML: {error}", reason="SETTING_INVALID") from error
+    known = _settable()
+    for name, value in table.items():
+        if name in KEYS:
+            raise CommandError(f"in {file}: keys do not belong into files; set {KEYS[name]}", reason="SETTING_INVALID")
+        if name not in known and not (name in ADDRESSES and isinstance(value, dict)):
+            tables = ", ".join(f"[{server}]" for server in ADDRESSES)
+            raise CommandError(
+                f"in {file}: there is no setting {name!r}; valid: {', '.join(known)}; and the tables {tables}",
+                reason="SETTING_INVALID",
+            )
+    return {name: value for name, value in table.items() if name not in ADDRESSES}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    # Other MAIA_* variables belong to the servers. An empty one counts as not set, as shells make it hard to unset one.
+    variables = {name: f"MAIA_{name.upper()}" for name in _settable()} | dict(KEYS)
+    return {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
+
+
+def _default_cache(environment: Mapping[str, str]) -> Path:
+    root = environment.get("XDG_CACHE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    return (Path(root) if root.startswith("/") else Path("~/.cache").expanduser()) / "maia"
+
+
+def _told(error: ValidationError, places: Mapping[str, str]) -> str:
+    def one(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
+        name = str(problem["loc"][0])
+        got = "" if name in KEYS else f", not {problem['input']!r:.80}"
+        return f"{places.get(name, '')}{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
+
+    return "; ".join(one(problem) for problem in error.errors())

@@ -1,0 +1,218 @@
+"""What `maia doctor` checks. Each check returns rows; none prints a key."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maia.cli.config import KEYS, Config
+from maia.cli.errors import DONE, FAILED
+from maia.cli.servers import exemplar_store
+from maia.orchestrator.clients import (
+    SERVER_NAMES,
+    Connection,
+    DescriptionClient,
+    EditingClient,
+    ExemplarsClient,
+    GenerationClient,
+    SubjectClient,
+    Terms,
+)
+from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.errors import MaiaError, UnavailableError
+
+Mark = Literal["good", "note", "bad"]
+_MARKS: Final = {"good": Text("✓", "green"), "note": Text("·", "dim"), "bad": Text("✗", "red")}
+
+_SERVER_S: Final = 1.5
+_TORCH_S: Final = 60.0
+_FREE_MB: Final = 500
+_DEMO_PACKAGES: Final = ("torch", "safetensors", "scipy")
+
+_ASK_TORCH: Final = """
+import json, torch
+names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+print(json.dumps({"version": torch.__version__, "devices": names + ["MPS"] * torch.backends.mps.is_available()}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        topic: What is checked.
+        mark: "good", "note" (worth knowing), or "bad": `maia demo` cannot run.
+        detail: What was found, and what to do.
+    """
+
+    topic: str
+    mark: Mark
+    detail: str
+
+
+async def diagnose(config: Config) -> int:
+    """Print what works here.
+
+    Returns:
+        The exit code: 0 if the embedded demo can run.
+    """
+    parts = await asyncio.gather(
+        _python(), _packages(), _sandbox(config), _accelerators(), _servers(config), _keys(config), _folders(config)
+    )
+    rows = [row for part in parts for row in part]
+    show(Console(), rows)
+    return FAILED if any(row.mark == "bad" for row in rows) else DONE
+
+
+def show(console: Console, rows: Sequence[Row]) -> None:
+    """Print the table and its meaning."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(overflow="fold")
+    topic = ""
+    for row in rows:
+        table.add_row(Text(row.topic if row.topic != topic else "", "bold"), _MARKS[row.mark], Text(row.detail))
+        topic = row.topic
+    console.print(table)
+    bad = [row for row in rows if row.mark == "bad"]
+    verdict = f"maia demo cannot run here: {len(bad)} of these must be mended." if bad else "maia demo can run here."
+    console.print(Text(verdict, "bold red" if bad else "bold green"))
+
+
+async def _python() -> list[Row]:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    found = f"{version} on {platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores"
+    return [Row("Python", "good" if good else "bad", found if good else f"{found}; 3.11 or later is needed")]
+
+
+async def _packages() -> list[Row]:
+    rows = [Row("packages", "good", f"maia {importlib.metadata.version('maia')}")]
+    for name in _DEMO_PACKAGES:
+        try:
+            rows.append(Row("packages", "good", f"{name} {importlib.metadata.version(name)}"))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(Row("packages", "bad", f"{name} is not installed: pip install 'maia[demo]', or make setup"))
+    return rows
+
+
+async def _sandbox(config: Config) -> list[Row]:
+    from maia.sandbox import probe  # noqa: PLC0415  # its module is loaded by name only
+
+    report = await probe(cache_dir=config.cache_dir)
+    if not report.available:
+        return [Row("sandbox", "bad", feature.detail) for feature in report.features]
+    rows = [Row("sandbox", "good", f"sessions are isolated by the {report.tier}")]
+    rows += [
+        Row("sandbox", "good" if feature.enforced else "note", f"{feature.name}: {feature.detail}")
+        for feature in report.features
+    ]
+    return rows
+
+
+async def _accelerators() -> list[Row]:
+    if importlib.util.find_spec("torch") is None:
+        seen = shutil.which("nvidia-smi") is not None
+        return [
+            Row(
+                "accelerators", "note", "nvidia-smi is there, torch is not" if seen else "none (torch is not installed)"
+            )
+        ]
+    # In a process of its own: the command line itself never loads torch.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _ASK_TORCH, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL
+    )
+    try:
+        async with asyncio.timeout(_TORCH_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return [Row("accelerators", "bad", f"importing torch took longer than {_TORCH_S:g} s")]
+    if process.returncode != 0:
+        return [Row("accelerators", "bad", f"torch does not import: try {sys.executable} -c 'import torch'")]
+    devices = json.loads(output)["devices"]
+    return [Row("accelerators", "good" if devices else "note", ", ".join(devices) or "none; models run on the CPU")]
+
+
+async def _servers(config: Config) -> list[Row]:
+    rows = list(await asyncio.gather(*(_server(name, config.address(name)) for name in SERVER_NAMES)))
+    if any(row.mark != "good" for row in rows):
+        rows.append(Row("servers", "note", "maia up starts them all; maia demo and --up start their own"))
+    return rows
+
+
+async def _server(name: str, address: str) -> Row:
+    try:
+        async with open_channel(address) as channel:
+            connection = Connection(name, address, channel)
+            await wait_until_serving(channel, server=connection.server, timeout_s=_SERVER_S)
+            return Row("servers", "good", f"{name} at {address}: {await _introduction(connection)}")
+    except UnavailableError:
+        return Row("servers", "note", f"{name} at {address}: not running")
+    except MaiaError as error:
+        return Row("servers", "note", f"{name} at {address}: {error.message}")
+
+
+async def _introduction(connection: Connection) -> str:
+    """What a server says of itself: name, revision, and what it hosts."""
+    terms = Terms.within(_SERVER_S)
+    match connection.name:
+        case "subject":
+            client = SubjectClient(connection)
+            infos = [await client.info(name, terms) for name in await client.subjects(terms)]
+            return ", ".join(f"{info.name} {info.revision}" for info in infos)
+        case "generation":
+            generator = await GenerationClient(connection).generator(terms)
+            return f"{generator.name} {generator.revision}"
+        case "editing":
+            editor = await EditingClient(connection).editor(terms)
+            return f"{editor.name} {editor.revision}"
+        case "exemplars":
+            subjects = {one.subject for one in await ExemplarsClient(connection).sets(terms)}
+            return f"exemplars of {', '.join(sorted(subjects)) or 'no subject yet (maia exemplars build)'}"
+        case _:
+            describer = await DescriptionClient(connection).describer(terms)
+            return f"{describer.name} {describer.revision}"
+
+
+async def _keys(config: Config) -> list[Row]:
+    return [
+        Row("keys", "good", f"{variable} is set")
+        if getattr(config, name)
+        else Row("keys", "note", f"{variable} is not set")
+        for name, variable in KEYS.items()
+    ]
+
+
+async def _folders(config: Config) -> list[Row]:
+    cache = config.cache_dir
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        return [Row("folders", "bad", f"the cache {cache} cannot be written; name another with --cache-dir")]
+    free = shutil.disk_usage(there).free // 2**20
+    kept = sorted(path.name for path in (exemplar_store(config) / "sets").glob("*"))
+    rows = [
+        Row("folders", "good" if free >= _FREE_MB else "bad", f"cache {cache}: {free:,} MiB free"),
+        Row("folders", "good" if kept else "note", f"exemplars kept: {', '.join(kept) or 'none; the demo finds them'}"),
+    ]
+    if config.config_file:
+        rows.append(Row("folders", "good", f"settings from {config.config_file}"))
+    return rows

@@ -1,0 +1,37 @@
+"""`maia doctor`: its flags. What it does is in `maia.cli.diagnosis`."""
+
+from __future__ import annotations
+
+import typer
+
+from maia.cli import flags
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    *,
+    subject_address: flags.SubjectAddress = None,
+    generation_address: flags.GenerationAddress = None,
+    editing_address: flags.EditingAddress = None,
+    exemplars_address: flags.ExemplarsAddress = None,
+    description_address: flags.DescriptionAddress = None,
+    config: flags.ConfigFile = None,
+    cache_dir: flags.CacheDir = None,
+) -> int:
+    """Say what works on this machine, and what to do about the rest.
+
+    Python, sandbox, servers, keys (never shown), accelerators, folders. The exit code is 0 if `maia demo` can run. For
+    example:
+
+        maia doctor
+    """
+    given = dict(locals())
+    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what the checks need
+    from maia.cli.config import load_config  # noqa: PLC0415
+    from maia.cli.diagnosis import diagnose  # noqa: PLC0415
+
+    return run_async(diagnose(load_config(given)))

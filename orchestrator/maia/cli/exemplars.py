@@ -1,0 +1,45 @@
+"""`maia exemplars build`: its flags."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maia.cli import flags
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=False, help="The dataset pictures that drive each unit most.")
+    group.command("build")(build)
+    group.callback()(_group)
+    app.add_typer(group, name="exemplars")
+
+
+def _group() -> None:
+    """The dataset pictures that drive each unit most."""
+
+
+def build(
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Subjects.", show_default="all of the server")
+    ] = None,
+    up: flags.Up = False,
+    subject_address: flags.SubjectAddress = None,
+    config: flags.ConfigFile = None,
+    cache_dir: flags.CacheDir = None,
+) -> int:
+    """Find the exemplars of subjects, by running them over the dataset.
+
+    What is stored already is left as it is. For example:
+
+        maia exemplars build --up --model scenes-cnn
+    """
+    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what building needs
+    from maia.cli.building import build_exemplars  # noqa: PLC0415
+    from maia.cli.config import load_config  # noqa: PLC0415
+
+    settings = load_config({"subject_address": subject_address, "config": config, "cache_dir": cache_dir})
+    subjects = [name.strip() for name in (model or "").split(",") if name.strip()]
+    return run_async(build_exemplars(settings, subjects, up=up))

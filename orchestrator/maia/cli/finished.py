@@ -1,0 +1,48 @@
+"""What an earlier run has left in a unit's folder: findings are kept, the rest makes room without being deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from maia.cli.results import canonical, truth_of
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import UnitName
+from maia.orchestrator.journal import FILE_NAME, JournalWriter
+from maia.orchestrator.report import UnitResult, collect
+
+REPLACED: Final = ".replaced"
+"""Folder under the results for what made room; reports leave hidden folders out."""
+
+_ENDED: Final = ("concluded", "no_conclusion")
+
+
+def earlier_result(folder: Path, unit: UnitName) -> UnitResult | None:
+    """Return the result of a run that came to its end here, or None if none did."""
+    if not (folder / FILE_NAME).exists():
+        return None
+    try:
+        result = collect(folder, truth_of(unit), canonical)
+    except JournalError:
+        return None
+    return result if result.status in _ENDED else None
+
+
+def set_aside(out: Path, folder: Path) -> Path | None:
+    """Move what is in a unit's folder to where it disturbs nobody.
+
+    Returns:
+        Where it is now; None if there was nothing.
+
+    Raises:
+        JournalError: Another process is writing there.
+    """
+    if not (folder / FILE_NAME).exists():
+        return None
+    JournalWriter(folder).close()  # refuses while another process holds the journal
+    kept = out / REPLACED / folder.relative_to(out)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (target := kept.with_name(f"{kept.name}-{number}")).exists():
+        number += 1
+    return folder.rename(target)

@@ -1,0 +1,82 @@
+"""Flags that several commands share, with one name, one help text and one place in the settings each.
+
+Every flag defaults to None: what was not given on the command line comes from the environment, the file or the code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SETTINGS = "Settings"
+_SERVERS = "Servers"
+_LIMITS = "Limits of a code block"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="TOML file with settings.", show_default="maia.toml", rich_help_panel=_SETTINGS
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where exemplars and other things that can be made again are kept.",
+        show_default="~/.cache/maia",
+        rich_help_panel=_SETTINGS,
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Where results go.", show_default="results")]
+Up = Annotated[
+    bool,
+    typer.Option("--up", help="Start servers for this command only, and end them with it.", rich_help_panel=_SERVERS),
+]
+
+
+def _server(name: str, port: int) -> object:
+    return typer.Option(
+        f"--{name}-address",
+        metavar="ADDRESS",
+        help=f"Of the {name} server: host:port or unix:/path.",
+        show_default=f"127.0.0.1:{port}",
+        rich_help_panel=_SERVERS,
+    )
+
+
+SubjectAddress = Annotated[str | None, _server("subject", 7411)]
+GenerationAddress = Annotated[str | None, _server("generation", 7412)]
+EditingAddress = Annotated[str | None, _server("editing", 7413)]
+ExemplarsAddress = Annotated[str | None, _server("exemplars", 7414)]
+DescriptionAddress = Annotated[str | None, _server("description", 7415)]
+
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="restricted|off",
+        help="Language rules for the agent's code, on top of the sandbox.",
+        show_default="restricted",
+        rich_help_panel=_LIMITS,
+    ),
+]
+WallSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--wall-s", metavar="SECONDS", help="Time without tool calls.", show_default="60", rich_help_panel=_LIMITS
+    ),
+]
+CpuSeconds = Annotated[
+    float | None,
+    typer.Option("--cpu-s", metavar="SECONDS", help="CPU time.", show_default="60", rich_help_panel=_LIMITS),
+]
+MemoryMb = Annotated[
+    int | None, typer.Option("--memory-mb", metavar="MIB", help="Memory.", show_default="1024", rich_help_panel=_LIMITS)
+]
+OutputBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--output-bytes", metavar="BYTES", help="Printed text.", show_default="262144", rich_help_panel=_LIMITS
+    ),
+]

@@ -1,0 +1,50 @@
+"""`maia`: the command line. Each command is a module that imports what it needs when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from maia.cli import demo, doctor, exemplars, measure, report, run, serve, up
+from maia.cli.errors import DONE, reporting
+
+HELP: Final = """Let an agent explain the units of a neural network by experiments.
+
+Try `maia demo`; then `maia run`. See what works on this machine with `maia doctor`."""
+
+
+def _hyphens(name: str) -> str:
+    """MAIA spells its flags with underscores; both spellings mean the same."""
+    return name.replace("_", "-")
+
+
+app: Final = typer.Typer(
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
+)
+for _module in (demo, run, measure, up, serve, exemplars, report, doctor):
+    _module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code; `maia.cli.errors` lists them.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+
+    def program() -> int:
+        code: object = command.main(given or ["--help"], prog_name="maia", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+
+    return reporting(program)

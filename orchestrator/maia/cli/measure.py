@@ -1,0 +1,55 @@
+"""`maia measure`: its flags. What it does is in `maia.cli.measurement`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maia.cli import flags
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(measure)
+
+
+def measure(
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="PNG, JPEG or WebP files.")],
+    *,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.")] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="LAYER:INDEX", help="For example layer3:12; may be given several times.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where the masked views go.", show_default="here")
+    ] = None,
+    up: flags.Up = False,
+    subject_address: flags.SubjectAddress = None,
+    exemplars_address: flags.ExemplarsAddress = None,
+    config: flags.ConfigFile = None,
+    cache_dir: flags.CacheDir = None,
+) -> int:
+    """Measure units on your own pictures, and write where each responds.
+
+    The view of `cat.png` is `cat.layer3-12.png`: the picture, darkened wherever the unit does not respond. An older
+    view of that name is replaced. For example:
+
+        maia measure --up --model scenes-cnn --unit layer3:12 cat.png dog.jpg
+    """
+    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what measuring needs
+    from maia.cli.config import load_config  # noqa: PLC0415
+    from maia.cli.measurement import measure_files  # noqa: PLC0415
+    from maia.cli.units import named_units  # noqa: PLC0415
+
+    settings = load_config(
+        {
+            "subject_address": subject_address,
+            "exemplars_address": exemplars_address,
+            "config": config,
+            "cache_dir": cache_dir,
+        }
+    )
+    units = named_units(model, unit or [])
+    return run_async(measure_files(settings, model or "", units, pictures, out or Path(), up=up))

@@ -1,0 +1,86 @@
+"""What a command ends with: the table of units, and what is known of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maia.cli.words import clock, counted
+from maia.orchestrator.events import UnitName
+from maia.orchestrator.report import UnitResult
+from maia.orchestrator.report.visible import one_line, visible
+
+_SYNTHETIC = "scene-neurons"
+
+
+def truth_of(unit: UnitName) -> str | None:
+    """Return what a synthetic unit is known to respond to, None for any other; only for after a run (design D9)."""
+    if unit.model != _SYNTHETIC:
+        return None
+    from maia.services.subject.backends.scene_neurons.table import truth  # noqa: PLC0415  # SciPy, for these units only
+
+    try:
+        return truth(unit.layer, unit.index)
+    except (KeyError, IndexError):
+        return None  # a results folder of another version
+
+
+def canonical(label: str) -> str | None:
+    """Return the form in which labels of the scene world are compared, None for a label that is none of its."""
+    try:
+        from maia.services.scenes.concepts import canonical_label  # noqa: PLC0415  # SciPy, which only the demo installs
+    except ModuleNotFoundError:
+        return None
+    return canonical_label(label)
+
+
+def show_table(console: Console, results: Sequence[UnitResult]) -> None:
+    """Print one row per unit."""
+    known = any(result.truth is not None for result in results)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("label", ratio=2)
+    if known:
+        table.add_column("truth")
+        table.add_column("")
+    for title in ("rounds", "tool calls", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for result in results:
+        cells = [Text(visible(str(result.unit))), _label(result)]
+        if known:
+            cells += [Text(result.truth or "–", style="" if result.truth else "dim"), _mark(result)]
+        cells += [Text(str(result.rounds)), Text(str(result.tool_calls)), Text(clock(result.seconds))]
+        table.add_row(*cells)
+    console.print(table)
+    judged = [result for result in results if result.matched is not None]
+    if judged:
+        right = sum(result.matched is True for result in judged)
+        console.print(Text(f"{right} of {counted(len(judged), 'label')} equal to the truth"))
+
+
+def show_failures(console: Console, results: Sequence[UnitResult]) -> None:
+    """Say why units have no finding, and what to do."""
+    failed = [result for result in results if result.status != "concluded"]
+    if not failed:
+        return
+    console.print(Text(f"{counted(len(failed), 'unit')} without a finding:", style="bold"))
+    for result in failed:
+        reason = one_line(visible(result.reason), 500)
+        console.print(Text(f"  {result.unit}: {result.status}. {reason}"), soft_wrap=True)
+    console.print(Text("The same command again investigates these and leaves the finished ones as they are."))
+
+
+def _label(result: UnitResult) -> Text:
+    if result.status != "concluded":
+        return Text(result.status.replace("_", " "), style="red")
+    return Text("\n".join(one_line(visible(label), 80) for label in result.labels), style="bold")
+
+
+def _mark(result: UnitResult) -> Text:
+    if result.matched is None:
+        return Text("")
+    return Text("✓", style="green") if result.matched else Text("✗", style="red")

@@ -1,0 +1,110 @@
+"""`maia run`: its flags. What it does is in `maia.cli.investigation`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maia.cli import flags
+
+_UNITS = "Which units"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    *,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.", rich_help_panel=_UNITS)
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="layer3=12,40:layer4=7 or layer3=12-15; layers alone for the other modes.",
+            rich_help_panel=_UNITS,
+        ),
+    ] = None,
+    unit_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="manual|from_file|random",
+            help="Units from the list, from a file, or drawn by --seed.",
+            show_default="manual",
+            rich_help_panel=_UNITS,
+        ),
+    ] = None,
+    unit_file_path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help='A JSON file {"layer3": [12, 40]}, or a folder with MODEL.json.',
+            rich_help_panel=_UNITS,
+        ),
+    ] = None,
+    num_of_units: Annotated[
+        int | None, typer.Option(metavar="N", help="How many to draw of each layer.", rich_help_panel=_UNITS)
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
+            "compatible:NAME or replay:FOLDER.",
+            show_default="scripted",
+        ),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Where a compatible server answers.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description")
+    ] = None,
+    max_rounds: Annotated[
+        int | None, typer.Option(metavar="N", help="Replies whose code is run.", show_default="25")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0")
+    ] = None,
+    out: flags.Out = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Investigate finished units again; what was there is kept in FOLDER/.replaced."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the dialogue between agent and experiments.")] = False,
+    up: flags.Up = False,
+    subject_address: flags.SubjectAddress = None,
+    generation_address: flags.GenerationAddress = None,
+    editing_address: flags.EditingAddress = None,
+    exemplars_address: flags.ExemplarsAddress = None,
+    description_address: flags.DescriptionAddress = None,
+    policy: flags.Policy = None,
+    wall_s: flags.WallSeconds = None,
+    cpu_s: flags.CpuSeconds = None,
+    memory_mb: flags.MemoryMb = None,
+    output_bytes: flags.OutputBytes = None,
+    config: flags.ConfigFile = None,
+    cache_dir: flags.CacheDir = None,
+) -> int:
+    """Let an agent investigate units, and write a report.
+
+    It needs the tool servers: those that `maia up` starts, or its own with `--up`. Units that are finished under
+    `--out` are left as they are. For example:
+
+        maia run --up --model scene-neurons --units mono=23:or=3
+
+        maia run --agent claude-opus-4-5 --model scenes-cnn --unit-mode random --num-of-units 2
+    """
+    given = dict(locals())
+    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what a run needs
+    from maia.cli.config import load_config  # noqa: PLC0415
+    from maia.cli.investigation import investigate  # noqa: PLC0415
+    from maia.cli.units import Wish  # noqa: PLC0415
+
+    apart = ("model", "units", "unit_mode", "unit_file_path", "num_of_units", "fresh", "debug", "up")
+    settings = load_config({name: value for name, value in given.items() if name not in apart})
+    wish = Wish.of(model, unit_mode, units=units, file=unit_file_path, count=num_of_units)
+    return run_async(investigate(settings, [wish], up=up, fresh=fresh, dialogue=debug))

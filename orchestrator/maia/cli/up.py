@@ -1,0 +1,47 @@
+"""`maia up`: its flags. What it does is in `maia.cli.attendance`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maia.cli import flags
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(up)
+
+
+def up(
+    *,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Subjects to host.", show_default="all that are there")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build/--no-build", help="First find the exemplars that are not stored yet.")
+    ] = True,
+    subject_address: flags.SubjectAddress = None,
+    generation_address: flags.GenerationAddress = None,
+    editing_address: flags.EditingAddress = None,
+    exemplars_address: flags.ExemplarsAddress = None,
+    description_address: flags.DescriptionAddress = None,
+    config: flags.ConfigFile = None,
+    cache_dir: flags.CacheDir = None,
+) -> int:
+    """Start all tool servers on this machine, until Ctrl-C.
+
+    `maia run` and `maia measure` find them at these addresses. Nothing is restarted: when a server ends, all end, and
+    the end of its log is shown. For example:
+
+        maia up --model scene-neurons
+    """
+    given = dict(locals())
+    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what the servers need
+    from maia.cli.attendance import attend  # noqa: PLC0415
+    from maia.cli.config import load_config  # noqa: PLC0415
+
+    settings = load_config({name: value for name, value in given.items() if name not in ("model", "build")})
+    subjects = [name.strip() for name in (model or "").split(",") if name.strip()]
+    return run_async(attend(settings, subjects, build=build))
