@@ -27,12 +27,18 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    listen: str = Field("127.0.0.1:0", description="127.0.0.1:PORT (0: any free one), [::1]:PORT or unix:/path")
-    drain_s: float = Field(DRAIN_S, ge=0, description="seconds that calls in flight may take after an order to stop")
+    listen: str = Field(default="127.0.0.1:0", description="127.0.0.1:PORT (0: any free one), [::1]:PORT or unix:/path")
+    drain_s: float = Field(
+        default=DRAIN_S, ge=0, description="seconds that calls in flight may take after an order to stop"
+    )
     announce: bool = Field(default=False, description="print one JSON line with the address once it serves")
     end_with_stdin: bool = Field(default=False, description="stop when standard input closes")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-    log_format: Literal["console", "json"] = Field("console", description="for people, or one JSON object a line")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="for people, or one JSON object a line"
+    )
 
     @property
     def options(self) -> ServerOptions:

@@ -15,4 +15,4 @@ class DescriptionSettings(ServerSettings):
 
     model_config = SettingsConfigDict(env_prefix="MAIA_DESCRIPTION_")
 
-    backend: Literal["scenes"] = Field("scenes", description="what does the work: scenes")
+    backend: Literal["scenes"] = Field(default="scenes", description="what does the work: scenes")

@@ -77,14 +77,14 @@ class ValueCounts:
         """Return the quantile of each unit, as `numpy.quantile` does on all values, interpolating linearly.
 
         Raises:
-            ValueError: No values, or one that is not a number.
+            ValueError: No values, or one that is not finite.
         """
         values, order = _ordered_values()
         counts = self._counts[:, order].astype(np.int64)
         below = np.cumsum(counts, axis=1)
         total = below[:, -1]
         if not total.all() or (total != self._counts.sum(axis=1, dtype=np.int64)).any():
-            raise ValueError("a unit has no values, or its maps hold values that are not numbers")
+            raise ValueError("a unit has no values, or its maps hold values that are not finite")
         position = q * (total - 1)
         low = np.floor(position).astype(np.int64)
         high = np.minimum(low + 1, total - 1)
@@ -97,9 +97,9 @@ class ValueCounts:
 
 
 def _ordered_values() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """All half-precision numbers from least to greatest, without NaN, and the bit pattern of each."""
+    """All finite half-precision numbers from least to greatest, and the bit pattern of each."""
     bits = np.arange(_BINS, dtype=np.uint16)
-    bits = bits[(bits & (_SIGN - 1)) <= _INFINITY]
+    bits = bits[(bits & (_SIGN - 1)) < _INFINITY]
     negative, positive = bits[bits >= _SIGN][::-1], bits[bits < _SIGN]
     order = np.concatenate([negative, positive])
     return order.view(np.float16).astype(np.float64), order.astype(np.intp)

@@ -20,5 +20,5 @@ class SubjectSettings(ServerSettings):
     model_config = SettingsConfigDict(env_prefix="MAIA_SUBJECT_")
 
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
-        ("scene-neurons", "scenes-cnn"), min_length=1, description="subjects to host, separated by commas"
+        default=("scene-neurons", "scenes-cnn"), min_length=1, description="subjects to host, separated by commas"
     )

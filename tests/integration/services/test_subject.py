@@ -1,0 +1,145 @@
+"""The subject server, by gRPC, with scene-neurons."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from tests.integration.services.conftest import Draw, readable, refusal, served, too_large, unreadable
+
+from maia.services._runtime.model_thread import ModelThread
+from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
+from maia.services.subject.backends.scene_neurons.table import truths
+from maia.services.subject.model import Measurements, SubjectInfo, Unit
+from maia.services.subject.servicer import BATCH, subject_service
+from maia.subject.v1 import subject_pb2, subject_pb2_grpc
+from maia.type.v1 import type_pb2
+from maia.wire.errors import DeadlineExceededError, InvalidRequestError, NotFoundError, OutOfRangeError
+from maia.wire.limits import MAX_PICTURES
+from maia.wire.maps import Frame, map_from_proto
+from maia.wire.pictures import Rgb, decode_picture
+
+Stub: TypeAlias = "subject_pb2_grpc.SubjectServiceAsyncStub"
+RED = type_pb2.Unit(layer="mono", index=truths()["mono"].index("red"))
+
+
+def request(*pictures: type_pb2.Picture, **fields: object) -> subject_pb2.MeasureUnitsRequest:
+    return subject_pb2.MeasureUnitsRequest(
+        **{"subject": "scene-neurons", "pictures": pictures, "units": [RED]} | fields  # type: ignore[arg-type]  # by test
+    )
+
+
+async def test_the_subject_is_described(subject_stub: Stub) -> None:
+    listed = await subject_stub.ListSubjects(subject_pb2.ListSubjectsRequest())
+    assert list(listed.subjects) == ["scene-neurons"]
+    info = await subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scene-neurons"))
+    assert [layer.name for layer in info.layers] == ["mono", "or", "and"]
+    assert info.revision == SceneNeurons.load().info.revision
+
+
+async def test_no_answer_contains_a_truth(subject_stub: Stub, draw: Draw) -> None:
+    info = await subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scene-neurons"))
+    measured = await subject_stub.MeasureUnits(request(await draw("a red circle")))
+    for answer in (info, measured):
+        text = str(answer)  # escapes the packed numbers of maps, so that no word stands there by chance
+        assert not [label for label in truths()["mono"] if label in text]
+
+
+async def test_pictures_are_measured_in_order_and_batches_do_not_matter(subject_stub: Stub, draw: Draw) -> None:
+    prompts = ["a red circle", "a blue circle", "a large red star", "a plain background"] * 5
+    assert len(prompts) > BATCH
+    pictures = [await draw(prompt, seed) for seed, prompt in enumerate(prompts)]
+    response = await subject_stub.MeasureUnits(request(*pictures, units=[RED, RED]))
+    assert response.precision == "float32"
+    subject = SceneNeurons.load()
+    for picture, measured in zip(pictures, response.pictures, strict=True):
+        expected = subject.measure([decode_picture(picture)], [Unit("mono", RED.index)])
+        for unit in measured.units:  # a duplicate is answered as often as it is asked
+            assert unit.activation == expected.activations[0, 0]
+            assert np.array_equal(map_from_proto(unit.map), expected.maps[0][0])
+        assert Frame.from_proto(measured.frame) == Frame.whole(224, 224)
+    assert [measured.units[0].activation > 0 for measured in response.pictures] == [True, False, True, False] * 5
+
+
+async def test_maps_may_be_left_out(subject_stub: Stub, draw: Draw) -> None:
+    response = await subject_stub.MeasureUnits(request(await draw("a red circle"), activations_only=True))
+    assert response.pictures[0].units[0].activation > 0
+    assert not response.pictures[0].units[0].HasField("map")
+
+
+@pytest.mark.parametrize("name", unreadable())
+async def test_a_picture_that_cannot_be_read_is_named(subject_stub: Stub, draw: Draw, name: str) -> None:
+    good = await draw("a red circle")
+    pictures = [good] * (BATCH + 1) + [unreadable()[name]]
+    error = await refusal(subject_stub.MeasureUnits(request(*pictures)))
+    assert isinstance(error, InvalidRequestError)
+    assert (error.reason, error.metadata["index"]) == ("PICTURE_UNREADABLE", str(BATCH + 1))
+
+
+@pytest.mark.parametrize("name", readable())
+async def test_an_unusual_picture_is_measured(subject_stub: Stub, name: str) -> None:
+    assert len((await subject_stub.MeasureUnits(request(readable()[name]))).pictures) == 1
+
+
+async def test_a_header_that_promises_too_much_is_refused(subject_stub: Stub) -> None:
+    assert (await refusal(subject_stub.MeasureUnits(request(too_large())))).reason == "PICTURE_TOO_LARGE"
+
+
+async def test_names_and_numbers_that_do_not_exist(subject_stub: Stub, draw: Draw) -> None:
+    picture = await draw("a red circle")
+    for call in (
+        subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="resnet")),
+        subject_stub.MeasureUnits(request(picture, subject="resnet")),
+    ):
+        error = await refusal(call)
+        assert isinstance(error, NotFoundError)
+        assert (error.reason, error.metadata["valid"]) == ("SUBJECT_UNKNOWN", "scene-neurons")
+    error = await refusal(subject_stub.MeasureUnits(request(picture, units=[type_pb2.Unit(layer="layer9")])))
+    assert (error.reason, error.metadata["valid"]) == ("LAYER_UNKNOWN", "mono, or, and")
+    error = await refusal(subject_stub.MeasureUnits(request(picture, units=[type_pb2.Unit(layer="or", index=20)])))
+    assert isinstance(error, OutOfRangeError)
+    assert (error.reason, error.metadata["units"]) == ("UNIT_OUT_OF_RANGE", "20")
+
+
+async def test_a_request_with_nothing_or_too_much_in_it(subject_stub: Stub, draw: Draw) -> None:
+    picture = await draw("a red circle")
+    assert (await refusal(subject_stub.MeasureUnits(request()))).reason == "REQUEST_EMPTY"
+    assert (await refusal(subject_stub.MeasureUnits(request(picture, units=[])))).reason == "REQUEST_EMPTY"
+    many = [type_pb2.Picture()] * (MAX_PICTURES + 1)
+    assert (await refusal(subject_stub.MeasureUnits(request(*many)))).reason == "REQUEST_TOO_LARGE"
+    pairs = request(*[picture] * 16, units=[RED] * ((1 << 16) + 1))
+    assert (await refusal(subject_stub.MeasureUnits(pairs))).reason == "REQUEST_TOO_LARGE"
+
+
+class Blocking:
+    """A subject that measures when it is let, and counts how often it began."""
+
+    def __init__(self) -> None:
+        self.info: SubjectInfo = SceneNeurons.load().info
+        self.began = 0
+        self.release = threading.Event()
+
+    def measure(self, pictures: Sequence[Rgb], units: Sequence[Unit], *, maps: bool = True) -> Measurements:
+        self.began += 1
+        self.release.wait(10)
+        frames = tuple(Frame.whole(1, 1) for _ in pictures)
+        return Measurements(np.zeros((len(pictures), len(units)), np.float32), (), frames)
+
+
+async def test_a_passed_deadline_drops_work_that_waits_and_between_batches(draw: Draw) -> None:
+    picture = await draw("a red circle")
+    subject = Blocking()
+    with ModelThread("subject") as thread:
+        async with served([subject_service({"scene-neurons": subject}, thread)]) as channel:
+            stub = subject_pb2_grpc.SubjectServiceStub(channel)
+            three_batches = request(*[picture] * (2 * BATCH + 1))
+            calls = [stub.MeasureUnits(three_batches, timeout=0.3), stub.MeasureUnits(request(picture), timeout=0.3)]
+            errors = await asyncio.gather(*(refusal(call) for call in calls))
+            assert [type(error) for error in errors] == [DeadlineExceededError] * 2
+            subject.release.set()
+            await stub.MeasureUnits(request(picture), timeout=10)
+    assert subject.began == 2  # the first batch of the first call, and the last call
