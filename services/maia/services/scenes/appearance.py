@@ -14,9 +14,9 @@ from PIL import Image
 from maia.services.scenes.candidates import PATTERN_CLASS, classify_pixels, find_candidates, shrunk
 from maia.services.scenes.palette import PAINT, PATTERN, shaded_tones
 from maia.services.scenes.recognise import Discriminant, measure_silhouette, texture_features
-from maia.services.scenes.render import render
+from maia.services.scenes.render import RIM, render
 from maia.services.scenes.scene import THING_COLOURS, Background, Colour, Scene, Shape, Texture, Thing
-from maia.services.scenes.shapes import RING_HOLE
+from maia.services.scenes.shapes import HOLE_BAND, RING_HOLE, outline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,8 +95,8 @@ def recogniser() -> Recogniser:
                 continue
             candidate = found[0]
             silhouette = measure_silhouette(candidate.filled)
-            outline = Shape.CIRCLE if shape is Shape.RING else shape
-            shape_samples.append((silhouette.features(), OUTLINES.index(outline)))
+            seen = Shape.CIRCLE if shape is Shape.RING else shape
+            shape_samples.append((silhouette.features(), OUTLINES.index(seen)))
             if thing.texture in PATTERNS:
                 surface = surface_of(candidate, silhouette, shape)
                 field = _pattern_share(candidate.crop(rgb), candidate.colour)
@@ -111,10 +111,12 @@ def recogniser() -> Recogniser:
 
 def surface_of(candidate: Candidate, silhouette: Silhouette, shape: Shape) -> Mask:
     """Return the part of a candidate's crop in which its texture shows: without its rim and, for a ring, its hole."""
-    radius = math.sqrt(silhouette.area / math.pi)
-    surface = shrunk(candidate.filled, max(1, round(0.09 * radius)))
+    radius = math.sqrt(silhouette.area / outline(shape).area)
+    rim = max(1, round(RIM * radius + 1.0))  # and the soft edge behind it, whose direction is that of the outline
+    surface = shrunk(candidate.filled, rim)
     if shape is Shape.RING:
-        surface &= _distance(silhouette, surface.shape) > radius * (RING_HOLE + 0.06) + 1.0
+        hole = RING_HOLE * outline(shape).reach * radius
+        surface &= _distance(silhouette, surface.shape) > hole + rim + 0.5
     return surface
 
 
@@ -125,7 +127,7 @@ def _has_hole(candidate: Candidate, silhouette: Silhouette, classes: Pixels) -> 
     """
     radius = math.sqrt(silhouette.area / math.pi)
     distance = _distance(silhouette, candidate.filled.shape) / radius
-    band = classes[(distance > RING_HOLE - 0.15) & (distance < RING_HOLE - 0.05)]
+    band = classes[(distance > HOLE_BAND[0]) & (distance < HOLE_BAND[1])]
     own = (band == THING_COLOURS.index(candidate.colour)) | (band == PATTERN_CLASS)
     return bool(own.size) and float(own.mean()) < 0.4
 

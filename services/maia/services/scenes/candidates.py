@@ -24,6 +24,7 @@ BACKGROUND_CLASS: Final = PATTERN_CLASS + 1
 _BITS: Final = 5  # of each channel that the look-up table knows
 _MIN_SHARE: Final = 0.0012  # of the picture; the smallest crescent that is ever composed covers 0.007
 _MIN_PIXELS: Final = 24
+_CLOSING: Final = 2  # pixels; things keep more than twice this apart
 _MIN_OWN: Final = 0.25  # of a silhouette that its own paint and pattern must cover
 _MAX_FOREIGN: Final = 0.5  # of a silhouette that other paints may cover
 
@@ -107,15 +108,15 @@ def find_candidates(classes: Pixels) -> list[Candidate]:
 def _candidates_of(index: int, classes: Pixels, least: int) -> list[Candidate]:
     paint = classes == index
     own = paint | (classes == PATTERN_CLASS)
-    # Half-covered pixels between paint and pattern look like neither; growing by one pixel closes those gaps.
-    labels, count = ndimage.label(_grown(own))
+    # Pixels that are half paint and half pattern look like neither; growing closes those gaps.
+    labels, count = ndimage.label(grown(own, _CLOSING))
     painted = np.bincount(labels[paint], minlength=count + 1)
     boxes = ndimage.find_objects(labels)
     found = []
     for label in np.flatnonzero(painted >= least):
         rows, columns = boxes[label - 1]
         patch = np.pad(labels[rows, columns] == label, 1)
-        filled = shrunk(_fill_holes(patch), 1)
+        filled = shrunk(_fill_holes(patch), _CLOSING)
         seen = classes[rows, columns][filled[1:-1, 1:-1]]
         area = len(seen)
         if area < least:
@@ -135,9 +136,12 @@ def shrunk(mask: Mask, steps: int) -> Mask:
     return mask
 
 
-def _grown(mask: Mask) -> Mask:
-    padded = np.pad(mask, 1)
-    return mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+def grown(mask: Mask, steps: int) -> Mask:
+    """Return the mask with `steps` pixels added all around."""
+    for _ in range(steps):
+        padded = np.pad(mask, 1)
+        mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return mask
 
 
 def _fill_holes(patch: Mask) -> Mask:

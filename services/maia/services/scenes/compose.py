@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from maia.services.scenes.layout import Constraint, Disc, Footprint, arrange
+from maia.services.scenes.render import HALO
 from maia.services.scenes.scene import (
     MIN_RADIUS,
     RADII,
@@ -22,16 +23,15 @@ from maia.services.scenes.scene import (
     Texture,
     Thing,
 )
-from maia.services.scenes.shapes import RING_HOLE, outline
+from maia.services.scenes.shapes import HOLE_BAND, outline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from maia.services.scenes.specification import Specification, Wanted, WantedBackground
 
-_CONTAINER_RADII: Final = (0.22, 0.29)  # of a thing that another one stands in, when its size was left open
+_CONTAINER_RADII: Final = (0.24, 0.30)  # of a thing that another one stands in, when its size was left open
 _TILT: Final = 30.0  # degrees to either side
-_DISC_POCKET: Final = RING_HOLE - 0.16  # keeps the band free that tells a ring from a disc with something on it
 _POCKET_USE: Final = 0.7  # of the room in other shapes
 
 _Option = TypeVar("_Option")
@@ -214,11 +214,13 @@ def _fill(container: _Item, rng: np.random.Generator) -> None:
 def pocket_of(thing: Thing) -> tuple[float, float, float]:
     """Return the centre (x, y) and the radius of the room in which something may stand on or in a thing."""
     pocket_x, pocket_y, pocket = outline(thing.shape).pocket
-    use = _DISC_POCKET if thing.shape is Shape.CIRCLE else _POCKET_USE * pocket
+    room = _POCKET_USE * pocket * thing.radius
+    if thing.shape is Shape.CIRCLE:  # keeps the band free that tells a ring from a disc with something on it
+        room = max(0.25 * thing.radius, HOLE_BAND[0] * thing.radius - HALO)
     angle = math.radians(thing.rotation)
     x = thing.x + thing.radius * (pocket_x * math.cos(angle) - pocket_y * math.sin(angle))
     y = thing.y + thing.radius * (pocket_x * math.sin(angle) + pocket_y * math.cos(angle))
-    return x, y, use * thing.radius
+    return x, y, room
 
 
 def disc_of(thing: Thing) -> Disc:

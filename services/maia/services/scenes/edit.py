@@ -119,10 +119,9 @@ class _Editor:
             case Action.SHRINK:
                 self._change(self._target(tokens), _Attributes(steps=-1))
             case Action.CHANGE:
-                value = scan(command.value)
-                if not value:
-                    tokens, value = _split_behind_noun(tokens)
-                self._change(self._target(tokens), _Attributes.of(value))
+                pairs = [(tokens, scan(command.value))] if command.value else _assignments(tokens)
+                for target, value in pairs:
+                    self._change(self._target(target), _Attributes.of(value))
 
     def _target(self, tokens: Sequence[Token]) -> _Target:
         """Return what the words refer to, with a warning if there is nothing of that kind."""
@@ -241,6 +240,24 @@ class _Editor:
                 return replace(thing, x=round(disc.x, 4), y=round(disc.y, 4), radius=_fitting(thing, disc.reach))
             reach *= 0.9
         return None
+
+
+def _assignments(tokens: Sequence[Token]) -> list[tuple[list[Token], list[Token]]]:
+    """Split "the circle and the star red and the square blue" into pairs of what is meant and what it becomes."""
+    parts: list[list[Token]] = [[]]
+    for index, token in enumerate(tokens):
+        if token.kind is Kind.AND and index + 1 < len(tokens) and tokens[index + 1].kind is Kind.ARTICLE:
+            parts.append([])
+        parts[-1].append(token)
+    pairs = []
+    waiting: list[Token] = []  # nouns whose new attributes follow behind a later noun
+    for part in parts:
+        target, value = _split_behind_noun(part)
+        waiting += target
+        if value:
+            pairs.append((waiting, value))
+            waiting = []
+    return [*pairs, (waiting, [])] if waiting else pairs
 
 
 def _split_behind_noun(tokens: Sequence[Token]) -> tuple[list[Token], list[Token]]:

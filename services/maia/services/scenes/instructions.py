@@ -86,18 +86,17 @@ def read_instruction(instruction: str) -> tuple[tuple[Command, ...], tuple[str, 
 
 def _commands(action: Action, rest: str) -> list[Command]:
     if action is Action.CHANGE:
-        return _changes(rest)
+        return [_change(rest)]
     if action is Action.ADD and (found := _PATTERN_TO.fullmatch(rest)):  # "add stripes to the background"
         return [Command(Action.CHANGE, found["target"], found["value"])]
     return [Command(action, rest)]
 
 
-def _changes(rest: str) -> list[Command]:
-    """Return one command, or one for each part of "the circle red and the square blue"."""
+def _change(rest: str) -> Command:
     found = _PROPERTY.fullmatch(rest)
     if found is not None:
-        return [Command(Action.CHANGE, found["of"] or found["whose"], found["to"] or found["into"])]
+        return Command(Action.CHANGE, found["of"] or found["whose"], found["to"] or found["into"])
     found = _BECOMES.fullmatch(rest)
     if found is not None:
-        return [Command(Action.CHANGE, found["target"], found["value"])]
-    return [Command(Action.CHANGE, part) for part in rest.split(" and the ")]
+        return Command(Action.CHANGE, found["target"], found["value"])
+    return Command(Action.CHANGE, rest)

@@ -21,10 +21,14 @@ DEFAULT_SIZE: Final = (224, 224)
 MIN_SIDE: Final = 16
 MAX_SIDE: Final = 2048
 
+RIM: Final = 0.1
+"""Width of the plain rim of a textured thing, as a share of its radius."""
+
+HALO: Final = 0.03
+"""Width of the gap around a thing that lies on a pattern or on its own colour, as a share of the shorter side."""
+
 _OVERSAMPLING: Final = 3
 _BACKGROUND_SCALE: Final = 0.2  # a background's pattern is as coarse as that of a thing of this radius
-_RIM: Final = 0.1  # width of the plain rim of a textured thing, of its radius
-_HALO: Final = 0.02  # width of the gap around a thing on another of its own colour, of the shorter side
 
 # Slim shapes have finer patterns, so that several periods fit into them.
 _GRAIN: Final[Mapping[Shape, float]] = {
@@ -91,7 +95,7 @@ def _in_hole(thing: Thing, ring: Thing) -> bool:
 def _draw_thing(canvas: Image.Image, thing: Thing, side: int, halo: Rgb | None) -> None:
     shape = outline(thing.shape)
     radius = thing.radius * side
-    half = math.ceil(radius * shape.reach + side * _HALO) + 2
+    half = math.ceil(radius * shape.reach + side * HALO) + 2
     x, y = thing.x * canvas.width, thing.y * canvas.height
     left, top = math.floor(x) - half, math.floor(y) - half
     box = (2 * half, 2 * half)
@@ -102,7 +106,7 @@ def _draw_thing(canvas: Image.Image, thing: Thing, side: int, halo: Rgb | None) 
     ]
     outer = _fill(box, contours)
     if halo is not None:
-        canvas.paste(halo, (left, top), _stroke(outer.copy(), contours, 2 * _HALO * side, 255))
+        canvas.paste(halo, (left, top), _stroke(outer.copy(), contours, 2 * HALO * side, 255))
     canvas.paste(PAINT[thing.colour], (left, top), outer)
     if thing.texture is Texture.SOLID:
         return
@@ -116,7 +120,7 @@ def _draw_thing(canvas: Image.Image, thing: Thing, side: int, halo: Rgb | None) 
         angle=thing.rotation,
         colour=PATTERN,
     )
-    canvas.paste(tile, (left, top), _stroke(outer, contours, 2 * _RIM * radius, 0))
+    canvas.paste(tile, (left, top), _stroke(outer, contours, 2 * RIM * radius, 0))
 
 
 def _fill(box: tuple[int, int], contours: Sequence[Points]) -> Image.Image:

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from maia.services.scenes.appearance import recogniser, surface_of
-from maia.services.scenes.candidates import BACKGROUND_CLASS, classify_pixels, find_candidates, shrunk
+from maia.services.scenes.candidates import BACKGROUND_CLASS, classify_pixels, find_candidates, grown, shrunk
 from maia.services.scenes.recognise import measure_silhouette, turn_between
-from maia.services.scenes.render import render
+from maia.services.scenes.render import HALO, render
 from maia.services.scenes.scene import (
     MAX_RADIUS,
     MAX_THINGS,
@@ -173,7 +173,9 @@ def _read(candidate: Candidate, smaller: list[Candidate], rgb: Pixels, classes: 
     if confidence < MIN_CONFIDENCE:
         return None
     covered = _covered(candidate, smaller)
-    surface = surface_of(candidate, silhouette, shape) & shrunk(~covered, 2)
+    surface = surface_of(candidate, silhouette, shape)
+    if covered.any():
+        surface &= ~grown(covered, math.ceil(HALO * min(classes.shape)) + 2)
     texture, texture_confidence = recogniser().thing_texture(candidate.crop(rgb), candidate.colour, shape, surface)
     visible = candidate.filled & ~covered
     if shape is Shape.RING:

@@ -21,6 +21,9 @@ Points: TypeAlias = "NDArray[np.float64]"
 RING_HOLE: Final = 0.54
 """The hole of a ring as a share of its outer radius."""
 
+HOLE_BAND: Final = (RING_HOLE - 0.09, RING_HOLE - 0.02)
+"""The part of the hole, as shares of the outer radius, that stays empty when something stands in it."""
+
 # How far the farthest corner lies from the centre: chosen so that equal radii look equally large.
 _REACH: Final[Mapping[Shape, float]] = {
     Shape.CIRCLE: 1.0,
