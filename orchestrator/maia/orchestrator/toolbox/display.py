@@ -21,7 +21,10 @@ MAX_PICTURES: Final = 60
 MAX_CHARS: Final = 20_000
 """Most characters of one call."""
 
-_BASE64: Final = re.compile(r"(?:data:image/[a-z]+;base64,)?([A-Za-z0-9+/\r\n]{64,}={0,2})\s*")
+# PNG, JPEG and WebP files in base64 begin so; words and numbers do not.
+_BASE64: Final = re.compile(
+    r"(?:data:image/[a-z]+;base64,)?((?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/\r\n]{64,}={0,2})\s*"
+)
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ class Display:
 def readable(value: object) -> str:
     """Return a value as text: a text as it is, all else as Python shows it, with images by their names."""
     if isinstance(value, str):
-        if _BASE64.fullmatch(value) and len(value) > 1000:
+        if _BASE64.fullmatch(value):
             return f"(a base64 text of {len(value):,} characters; to see a picture, display the image itself)"
         return value
     return _shown(value)
