@@ -8,7 +8,6 @@ journaled activation map by the function that also made what the agent saw), so 
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import io
 import math
@@ -178,13 +177,13 @@ def mask_png(view: Mapping[str, Any], width: int, height: int) -> bytes | None:
     try:
         values, frame = view["map"], [float(side) for side in view["frame"]]
         shape = (int(values["height"]), int(values["width"]))
-        if max(shape) > MAX_MAP_SIDE or len(frame) != 4 or min(width, height) < 1:
+        if not 1 <= min(shape) <= max(shape) <= MAX_MAP_SIDE or len(frame) != 4 or min(width, height) < 1:
             return None
         cells = np.frombuffer(base64.b64decode(values["values"], validate=True), "<f2").reshape(shape)
         scale = min(1.0, _MASK_SIDE / max(width, height))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         inside = masked_pixels(size, cells, Frame(*(side * scale for side in frame)), float(view["threshold"]))
-    except (KeyError, TypeError, ValueError, binascii.Error):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     file = io.BytesIO()
     # The transparent grey of a one-bit PNG is 1, white: the inside.

@@ -25,7 +25,7 @@ _MARK: Final = re.compile(
     re.IGNORECASE,
 )
 _ITEM: Final = re.compile(r"\s{0,12}(?:[-*+•]|\d{1,3}[.)])[ \t]+(?=\S)")
-_FENCE: Final = re.compile(r" {0,3}(?:`{3,}|~{3,})")
+_FENCE: Final = re.compile(r" {0,3}(?:`{3,}(?=[^`]*$)|~{3,})")
 _BEFORE: Final = re.compile(r"[ \t>*_#•+-]{0,20}(?:\d{1,3}[.)][ \t*_]{0,8})?")
 
 

@@ -19,7 +19,8 @@ from maia.orchestrator.report.visible import shorten, visible
 LIMIT: Final = 100_000
 """Characters of one reply's prose that are shown."""
 
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
+# As CommonMark: what follows a fence of backticks holds no backtick, else "```x```" in one line would open.
+_FENCE: Final = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _HEADING: Final = re.compile(r" {0,3}#{1,6} +(?P<text>.+)")
 _ITEM: Final = re.compile(r"\s{0,12}(?P<mark>[-*+•]|\d{1,3}[.)])[ \t]+(?P<text>.*)")
 # Bounded repeats: a line of 100,000 asterisks must not take quadratic time.

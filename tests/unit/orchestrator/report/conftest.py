@@ -57,7 +57,7 @@ def place(seed: int, size: int) -> tuple[float, float, float]:
     return rng.uniform(0.32, 0.68) * size, rng.uniform(0.32, 0.68) * size, rng.uniform(0.16, 0.26) * size
 
 
-def drawing(prompt: str, seed: int, size: int = 224) -> Image.Image:
+def drawing(prompt: str, seed: int, size: int) -> Image.Image:
     """Draw the thing that a prompt names on a slightly noisy ground, another picture for every seed."""
     x, y, radius = place(seed, size)
     noise = np.random.default_rng(seed).integers(0, 12, (size, size, 3), np.uint8)
@@ -76,17 +76,24 @@ def drawing(prompt: str, seed: int, size: int = 224) -> Image.Image:
 
 
 class Run:
-    """Writes one unit's journal event by event."""
+    """Writes one unit's journal event by event; `size` is that of its pictures."""
 
     def __init__(
-        self, folder: Path, unit: UnitName, agent: str = "scripted", system: str = "You run experiments."
+        self,
+        folder: Path,
+        unit: UnitName,
+        agent: str = "scripted",
+        system: str = "You run experiments.",
+        size: int = 80,
     ) -> None:
+        self.size = size
         self.folder = folder
         self.journal = JournalWriter(folder)
         self.unit = unit
         self.round = self.block = self.call = 0
-        self.table: dict[str, tuple[str, int, int]] = {}
+        self.table: dict[str, tuple[str, int]] = {}
         self.views: dict[str, ImageAdded] = {}
+        self.shown: list[list[PartEvent]] = []
         self.append(
             RunStarted(
                 unit=unit,
@@ -139,12 +146,13 @@ class Run:
             )
         )
 
-    def image(self, source: dict[str, Any], prompt: str = "", size: int = 224) -> str:
+    def image(self, source: dict[str, Any], prompt: str = "") -> str:
         """Add a new drawing to the table."""
         seed = 1000 * self.unit.index + len(self.table) + 1
         name = f"img-{len(self.table) + 1}"
+        size = self.size
         picture = encoded(drawing(prompt, seed, size))
-        self.table[name] = (prompt, seed, size)
+        self.table[name] = (prompt, seed)
         sha256 = self.journal.add_picture(picture)
         added = ImageAdded(image_id=name, width=size, height=size, sha256=sha256, media_type="image/png", source=source)
         self.append(added)
@@ -153,8 +161,9 @@ class Run:
     def view(self, of: str, activation: float) -> str:
         """Add a masked view, not composed yet."""
         name = f"img-{len(self.table) + 1}"
-        prompt, seed, size = self.table[of]
-        self.table[name] = (prompt, seed, size)
+        size = self.size
+        self.table[name] = self.table[of]
+        _, seed = self.table[of]
         cells, threshold = self.map(seed, size, activation)
         view = {
             "unit": f"{self.unit.layer}:{self.unit.index}",
@@ -177,6 +186,10 @@ class Run:
         near = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * radius**2))
         return (activation * near).astype("<f2"), max(activation * 0.5, 0.1)
 
+    @staticmethod
+    def picture(prompt: str, seed: int) -> Picture:
+        return encoded(drawing(prompt, seed, 224))
+
     def show(self, *items: str) -> None:
         """Display texts, and images by their ids; a view is composed for it, as the image table does."""
         parts: list[PartEvent] = []
@@ -184,7 +197,7 @@ class Run:
             if item not in self.table:
                 parts.append(TextPart(item))
                 continue
-            prompt, seed, size = self.table[item]
+            (prompt, seed), size = self.table[item], self.size
             image = drawing(prompt, seed, size)
             if item in self.views:
                 cells, threshold = self.map(seed, size, self.views[item].view["activation"])
@@ -194,6 +207,7 @@ class Run:
             if item in self.views:
                 self.append(dataclasses.replace(self.views[item], sha256=sha256, media_type="image/png"))
             parts.append(PicturePart(sha256, "image/png", size, size, item))
+        self.shown.append(parts)
         self.append(Displayed(block=self.block, parts=parts))
 
     def print(self, text: str) -> None:
@@ -272,9 +286,9 @@ NameError: name 'activatons' is not defined. Did you mean: 'activations'?
 """
 
 
-def investigate(folder: Path, index: int = 12, agent: str = "anthropic") -> Run:
+def investigate(folder: Path, index: int = 12, agent: str = "anthropic", size: int = 80) -> Run:
     """Write the rounds of a believable run, without its end."""
-    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent)
+    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent, size=size)
     run.reply(
         "I start from the dataset images that drive the neuron **most**.\n\n"
         f"```python\n{EXEMPLARS}```\nThen I will form a first hypothesis."

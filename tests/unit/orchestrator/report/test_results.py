@@ -1,0 +1,76 @@
+"""Results: what counts as a finding, and when two labels say the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import BlockOutput, UnitName
+from maia.orchestrator.journal import JournalWriter
+from maia.orchestrator.report import collect
+from maia.orchestrator.report.results import plain_label, same_label
+
+UNIT = UnitName(model="m", layer="l", index=1)
+MakeRun = Callable[..., Any]
+
+
+def test_a_finding(tmp_path: Path, investigated: MakeRun) -> None:
+    investigated(tmp_path).conclude("Circles.", ["ring", " a\n circle "])
+    result = collect(tmp_path, "circle")
+    assert (result.status, result.labels, result.description) == ("concluded", ("ring", "a circle"), "Circles.")
+    assert (result.matched, result.reason) == (True, "")
+    assert (result.rounds, result.tool_calls, result.seconds) == (6, 7, 74.2)
+    assert len(result.exemplars) == 5
+    assert all((tmp_path / file).is_file() for file in result.exemplars)
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        (lambda run: run.stop("failed", "the server is down"), "failed", "SERVER_UNAVAILABLE: the server is down"),
+        (lambda run: run.stop("interrupted", ""), "interrupted", "INTERRUPTED"),
+        (lambda run: run.give_up(), "no_conclusion", "no description"),
+        (lambda run: run.journal.close(), "unfinished", "killed"),
+    ],
+)
+def test_everything_else_is_no_finding_and_says_why(
+    tmp_path: Path, investigated: MakeRun, end: Callable[[Any], None], status: str, reason: str
+) -> None:
+    end(investigated(tmp_path))
+    result = collect(tmp_path, "circle")
+    assert result.status == status
+    assert reason in result.reason
+    assert (result.labels, result.description, result.matched) == ((), "", None)
+    assert result.rounds == 6
+
+
+def test_a_journal_without_a_run_is_an_error(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path) as journal:
+        journal.append(BlockOutput(block=1, text="x"))
+    with pytest.raises(JournalError, match="does not begin with a run"):
+        collect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Red circle.", "red circle", True),
+        ("the star or a circle", "circle or star", True),
+        ("blue and striped", "striped and blue", True),
+        ("circle or star", "circle and star", False),
+        ("red circles", "red circle", False),
+        ("orange", "or", False),
+    ],
+)
+def test_plain_labels(one: str, other: str, *, same: bool) -> None:
+    assert same_label(one, other) is same
+
+
+def test_a_canonical_form_is_asked_first_and_need_not_know_everything() -> None:
+    known = {"red circles": "red circle", "red circle": "red circle"}
+    assert same_label("red circles", "red circle", known.get)
+    assert same_label("Fur", "fur", known.get)
+    assert plain_label("A red, striped CIRCLE!") == "red striped circle"
