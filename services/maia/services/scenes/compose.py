@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _CONTAINER_RADII: Final = (0.24, 0.30)  # of a thing that another one stands in, when its size was left open
 _TILT: Final = 30.0  # degrees to either side
-_POCKET_USE: Final = 0.7  # of the room in other shapes
+_POCKET_USE: Final = 0.72  # of the room in a shape; the rest shows what is around
 
 _Option = TypeVar("_Option")
 
@@ -214,9 +214,10 @@ def _fill(container: _Item, rng: np.random.Generator) -> None:
 def pocket_of(thing: Thing) -> tuple[float, float, float]:
     """Return the centre (x, y) and the radius of the room in which something may stand on or in a thing."""
     pocket_x, pocket_y, pocket = outline(thing.shape).pocket
-    room = _POCKET_USE * pocket * thing.radius
+    use = _POCKET_USE * pocket
     if thing.shape is Shape.CIRCLE:  # keeps the band free that tells a ring from a disc with something on it
-        room = max(0.25 * thing.radius, HOLE_BAND[0] * thing.radius - HALO)
+        use = HOLE_BAND[0]
+    room = thing.radius * use if thing.shape is Shape.RING else max(thing.radius * use - HALO, 0.5 * thing.radius * use)
     angle = math.radians(thing.rotation)
     x = thing.x + thing.radius * (pocket_x * math.cos(angle) - pocket_y * math.sin(angle))
     y = thing.y + thing.radius * (pocket_x * math.sin(angle) + pocket_y * math.cos(angle))

@@ -6,6 +6,7 @@ thing, and over each four hundred with every texture.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from maia.services.scenes.specification import Specification, Wanted, WantedBack
 
 _SALT: Final = 0x5CE9E5
 _PAIRS: Final = len(THING_COLOURS) * len(Shape)
+_ROOMY: Final = (Shape.CIRCLE, Shape.SQUARE, Shape.TRIANGLE, Shape.RING, Shape.HEART, Shape.HEXAGON)
 _RELATIONS: Final = tuple(Relation)
 
 
@@ -39,7 +41,10 @@ def fixed_scene(index: int) -> Scene:
     others = [_any_thing(rng) for _ in range(int(rng.integers(0, 4)))]
     relations = []
     if others and rng.random() < 0.5:
-        relations.append(WantedRelation(0, pick(rng, _RELATIONS), 1))
+        relation = pick(rng, _RELATIONS)
+        relations.append(WantedRelation(0, relation, 1))
+        if relation is Relation.INSIDE:
+            others[0] = replace(others[0], shape=pick(rng, _ROOMY))
     background = WantedBackground(
         pick(rng, tuple(Colour)) if rng.random() < 0.5 else None,
         pick(rng, tuple(Texture)[1:]) if rng.random() < 0.5 else Texture.SOLID,

@@ -106,7 +106,8 @@ def _draw_thing(canvas: Image.Image, thing: Thing, side: int, halo: Rgb | None) 
     ]
     outer = _fill(box, contours)
     if halo is not None:
-        canvas.paste(halo, (left, top), _stroke(outer.copy(), contours, 2 * HALO * side, 255))
+        silhouette = contours[:1]
+        canvas.paste(halo, (left, top), _stroke(_fill(box, silhouette), silhouette, 2 * HALO * side, 255))
     canvas.paste(PAINT[thing.colour], (left, top), outer)
     if thing.texture is Texture.SOLID:
         return
@@ -135,9 +136,12 @@ def _fill(box: tuple[int, int], contours: Sequence[Points]) -> Image.Image:
 def _stroke(mask: Image.Image, contours: Sequence[Points], width: float, value: int) -> Image.Image:
     """Draw the contours into a mask as lines: with 0 it shrinks by half the width, with 255 it grows."""
     draw = ImageDraw.Draw(mask)
+    half = width / 2
     for contour in contours:
-        points = contour.ravel().tolist()
-        draw.line([*points, *points[:4]], fill=value, width=max(1, round(width)), joint="curve")
+        points = contour.tolist()
+        for (x, y), following in zip(points, [*points[1:], points[0]], strict=True):
+            draw.line([x, y, *following], fill=value, width=max(1, round(width)))
+            draw.ellipse([x - half, y - half, x + half, y + half], fill=value)  # a joint without gaps
     return mask
 
 
