@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import traceback
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,9 @@ async def refusal_of(backbone: Backbone) -> BackboneError:
     with pytest.raises(BackboneError) as caught:
         await backbone.reply("system", [TASK])
     assert KEY not in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
-        "a traceback would print what the vendor quoted"
-    )
+    printed = "".join(traceback.format_exception(caught.value))
+    assert "The above exception" not in printed, "it would print what the vendor quoted"
+    assert "During handling" not in printed
     return caught.value
 
 
@@ -153,7 +154,7 @@ async def test_the_prefix_stays_and_the_cache_points_move_on(
             for block in message["content"]
             if "cache_control" in block
         ]
-        assert marked == [("user", -3, True), ("user", -1, True)][-len(marked) :]
+        assert marked == [("user", -3, True), ("user", -1, True)][-min(2, len(body["messages"])) :]
     assert len({len(body["messages"]) for body in bodies}) == len(bodies)
 
 
