@@ -40,8 +40,9 @@ class Recipe:
         learning_rate: The highest; it rises over the first tenth of the steps and falls to 0 along a cosine.
         weight_decay: AdamW's.
         dropout: Share of layer4 units hidden from the head in each step, so that no concept hangs on one unit.
-        place: Weight of the error made in naming each thing from layer4 at its place. Without it shapes are learned
-            many times slower: "some circle is there" says little about which pixels are the circle.
+        place: Weight of the error made in naming each thing from layer4 at its place. It tells which pixels are the
+            circle, where the answer for the whole picture tells only that there is one; shapes are slow to learn
+            from that alone.
         quiet: Weight of the mean activation of layer3 and layer4 in the loss. It keeps units silent where they
             have nothing to say, and so makes them easier to name.
         few: Weight of the mean magnitude of the head's weights in the loss. It ties each concept to few units.
@@ -162,7 +163,7 @@ def _papers(recipe: Recipe, scores: Mapping[str, Score], examples: Examples, hel
         "scenes": str(len(examples.pixels)),
         "held out": str(len(held_out.pixels)),
         # Tells whether a run that came out otherwise was trained on other pictures.
-        "pictures": hashlib.sha256(examples.pixels).hexdigest()[:16],
+        "pictures": hashlib.sha256(examples.pixels.data).hexdigest()[:16],
     }
     return {**settings, **accuracy, **drawn, "torch": torch.__version__}
 

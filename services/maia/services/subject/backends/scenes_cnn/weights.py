@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 
 from maia.services.subject.backends.scenes_cnn.network import SceneNetwork
 from maia.services.subject.backends.scenes_cnn.preprocess import INPUT_SIZE
@@ -59,7 +59,7 @@ def save(path: Path, network: SceneNetwork, concepts: tuple[str, ...], training:
     revision = revision_of(tensors)
     metadata = {**training, "concepts": json.dumps(concepts), "revision": revision}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(serialised(tensors, metadata=metadata))
     partial.replace(path)
     return revision
 
