@@ -14,6 +14,7 @@ from maia.cli.children import Child, Children
 from maia.cli.config import ADDRESSES, Config, environment_without_keys
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.progress import Progress
+from maia.cli.results import results_console
 from maia.cli.servers import Deployment, exemplar_store, server_commands
 from maia.wire.logs import configure_logs
 
@@ -43,7 +44,7 @@ async def attend(config: Config, subjects: Sequence[str], *, build: bool) -> NoR
             progress.stage(f"starting {len(others)} more servers")
             await children.start(server_commands(config, listen=listen, names=others))
             progress.done("all servers are ready")
-        show(Console(), children.running)
+        show(results_console(), children.running)
         raise await children.wait_for_an_end()
 
 

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from maia.cli.config import KEYS, Config
 from maia.cli.errors import DONE, FAILED
+from maia.cli.results import results_console
 from maia.cli.servers import exemplar_store
 from maia.orchestrator.clients import (
     SERVER_NAMES,
@@ -76,7 +77,7 @@ async def diagnose(config: Config) -> int:
         _python(), _packages(), _sandbox(config), _accelerators(), _servers(config), _keys(config), _folders(config)
     )
     rows = [row for part in parts for row in part]
-    show(Console(), rows)
+    show(results_console(), rows)
     return FAILED if any(row.mark == "bad" for row in rows) else DONE
 
 

@@ -72,7 +72,9 @@ def reporting(program: Callable[[], int]) -> int:
     try:
         return program()
     except TyperException as error:
-        _say(error.format_message(), hint=_help_of(error))
+        # Without a message it was a group without a command, whose help has been shown.
+        if error.format_message():
+            _say(error.format_message(), hint=_help_of(error))
         return exit_code(error)
     except (MaiaError, SandboxError) as error:
         _say(str(error))

@@ -11,7 +11,7 @@ from maia.cli import flags
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=False, help="The dataset pictures that drive each unit most.")
+    group = typer.Typer(no_args_is_help=True, help="The dataset pictures that drive each unit most.")
     group.command("build")(build)
     group.callback()(_group)
     app.add_typer(group, name="exemplars")

@@ -17,7 +17,7 @@ from maia.cli.errors import DONE, UNITS_FAILED
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.finished import REPLACED, earlier_result, set_aside
 from maia.cli.progress import Progress
-from maia.cli.results import canonical, show_failures, show_table, truth_of
+from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment, exemplar_store
 from maia.cli.units import Wish
 from maia.cli.words import counted
@@ -157,7 +157,7 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
                 progress.stage("writing the index")
                 rebuild(config.out, truth_of, canonical=canonical)
                 progress.close()
-                show(Console(), config.out, investigation.results)
+                show(results_console(), config.out, investigation.results)
     return DONE if all(result.status == "concluded" for result in investigation.results) else UNITS_FAILED
 
 

@@ -17,6 +17,7 @@ from maia.cli.config import Config
 from maia.cli.errors import DONE, CommandError
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.progress import Progress
+from maia.cli.results import results_console
 from maia.cli.servers import Deployment, connection, deployment, exemplar_store
 from maia.cli.units import check_units
 from maia.orchestrator.clients import ExemplarsClient, SubjectClient, Terms, Unit
@@ -72,7 +73,7 @@ async def measure_files(
                 await build_sets(where, [model], exemplar_store(config), progress)
             progress.stage("measuring")
             rows = await _measure(where, model, units, pictures, out)
-    show(Console(), rows, out)
+    show(results_console(), rows, out)
     return DONE
 
 

@@ -102,6 +102,7 @@ class Progress:
         self._dialogue = dialogue
         self._spinner = Spinner("dots", style="cyan")
         self._stage = ""
+        self._quarter = ("", 0)
         self._since = time.monotonic()
         self._unit: Standing | None = None
         self._live = Live(
@@ -129,11 +130,11 @@ class Progress:
             self._print(Text(f"{doing} …"))
 
     def step(self, doing: str, done: int, total: int) -> None:
-        """Say how far the present stage is; without a terminal only in quarters."""
-        quarter = max(1, total // 4)
+        """Say how far the present stage is; without a terminal only at each quarter."""
         if self._console.is_terminal:
             self._stage = f"{doing}  {done} of {total}"
-        elif done % quarter == 0 or done == total:
+        elif (quarter := (doing, 4 * done // max(1, total))) != self._quarter:
+            self._quarter = quarter
             self._print(Text(f"{doing}: {done} of {total}"))
 
     def done(self, what: str) -> None:

@@ -28,7 +28,7 @@ def report(
 
     from maia.cli.investigation import show  # noqa: PLC0415
     from maia.cli.progress import Progress  # noqa: PLC0415
-    from maia.cli.results import canonical, truth_of  # noqa: PLC0415
+    from maia.cli.results import canonical, results_console, truth_of  # noqa: PLC0415
     from maia.orchestrator.report import UnitResult, rebuild, unit_folders  # noqa: PLC0415
 
     if not folder.is_dir():
@@ -42,5 +42,5 @@ def report(
             progress.step("writing pages", done, total)
 
         results = rebuild(folder, truth_of, step, canonical)
-    show(Console(), folder, results)
+    show(results_console(), folder, results)
     return DONE

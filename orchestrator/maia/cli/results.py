@@ -15,6 +15,7 @@ from maia.orchestrator.report import UnitResult
 from maia.orchestrator.report.visible import one_line, visible
 
 _SYNTHETIC = "scene-neurons"
+_FILE_WIDTH = 160
 
 
 def truth_of(unit: UnitName) -> str | None:
@@ -38,12 +39,18 @@ def canonical(label: str) -> str | None:
     return canonical_label(label)
 
 
+def results_console() -> Console:
+    """Return the console for tables on standard output; a file or a pipe has no width that would fold its lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+
+
 def show_table(console: Console, results: Sequence[UnitResult]) -> None:
     """Print one row per unit."""
     known = any(result.truth is not None for result in results)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("unit", no_wrap=True)
-    table.add_column("label", ratio=2)
+    table.add_column("label")
     if known:
         table.add_column("truth")
         table.add_column("")

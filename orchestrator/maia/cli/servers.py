@@ -139,4 +139,9 @@ def startable(where: Deployment) -> Iterator[None]:
         yield
     except UnavailableError as error:
         where.check()
-        raise ServerDownError(f"{error.message}; or let this command start its own with --up") from error
+        down = error.metadata.get("servers", error.metadata.get("server", "")).split(", ")
+        named = ", ".join(f"{name} ({where.at[name]})" for name in down if name in where.at)
+        raise ServerDownError(
+            f"no answer from the {'servers' if len(down) > 1 else 'server'} {named or error.message}; start "
+            "all servers with `maia up`, or let this command start its own with --up"
+        ) from error
