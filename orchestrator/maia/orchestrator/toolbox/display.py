@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -11,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from maia.orchestrator.conversation import Part, Text
+from maia.orchestrator.conversation import Part, Picture, Text
 from maia.orchestrator.images import ImageTable
 from maia.sandbox import ImageRef, Namespace, ToolError
 
@@ -27,34 +28,55 @@ _BASE64: Final = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _ImageId:
+    """An image that is to be shown."""
+
+    id: str
+
+
 @dataclass(slots=True)
 class Display:
-    """Collects the parts of one call, in order.
+    """Collects what one call shows, in order.
 
     Attributes:
         images: The run's.
-        parts: Filled by `add`.
     """
 
     images: ImageTable
-    parts: list[Part] = field(default_factory=list)
+    _items: list[Text | _ImageId] = field(default_factory=list)
     _pictures: int = 0
     _chars: int = 0
 
-    async def add(self, item: object) -> None:
+    def add(self, item: object) -> None:
         """Show one item: an image as a picture, a list that holds images or texts item by item, all else as text.
 
         Raises:
-            ToolError: Too many pictures for one call, or a reference that this run does not know.
+            ToolError: Too many pictures for one call.
         """
         image = self._image_id(item)
         if image is not None:
-            await self._picture(image)
+            self._picture(image)
         elif isinstance(item, list | tuple) and self._item_by_item(item):
             for inner in item:
-                await self.add(inner)
+                self.add(inner)
         else:
             self._text(readable(item))
+
+    async def parts(self) -> list[Part]:
+        """Return what was added; views that nobody saw yet are drawn, several at a time.
+
+        Raises:
+            ToolError: A reference that this run does not know, or no room for what is drawn.
+        """
+        ids = list(dict.fromkeys(item.id for item in self._items if isinstance(item, _ImageId)))
+        drawn = await asyncio.gather(*map(self.images.shown, ids), return_exceptions=True)
+        pictures: dict[str, Picture] = {}
+        for image_id, picture in zip(ids, drawn, strict=True):
+            if isinstance(picture, BaseException):
+                raise picture
+            pictures[image_id] = picture
+        return [pictures[item.id] if isinstance(item, _ImageId) else item for item in self._items]
 
     def _image_id(self, item: object) -> str | None:
         if isinstance(item, ImageRef):
@@ -78,11 +100,11 @@ class Display:
             for item in items
         )
 
-    async def _picture(self, image_id: str) -> None:
+    def _picture(self, image_id: str) -> None:
         self._pictures += 1
         if self._pictures > MAX_PICTURES:
             raise ToolError(f"more than {MAX_PICTURES} pictures in one call of tools.display; show the telling ones")
-        self.parts.append(await self.images.shown(image_id))
+        self._items.append(_ImageId(image_id))
 
     def _text(self, text: str) -> None:
         if self._chars >= MAX_CHARS:
@@ -91,7 +113,7 @@ class Display:
         self._chars += len(text)
         if len(text) > room:
             text = f"{text[:room]}\n(cut here: at most {MAX_CHARS:,} characters are shown by one tools.display)"
-        self.parts.append(Text(text))
+        self._items.append(Text(text))
 
 
 def readable(value: object) -> str:

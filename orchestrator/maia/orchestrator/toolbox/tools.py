@@ -220,8 +220,8 @@ class Toolbox:
         """
         display = Display(self._images)
         for item in items:
-            await display.add(item)
-        self.call.shown.extend(display.parts)
+            display.add(item)
+        self.call.shown.extend(await display.parts())
 
     @property
     def _images(self) -> ImageTable:
