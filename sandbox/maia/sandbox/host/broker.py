@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Broker"]
 
 _MAX_ERROR_CHARS: Final = 4000
+_IMAGE_CALLS: Final = ("_image.pixels", "_image.encoded", "_image.source")
 
 
 class Broker:
@@ -77,8 +78,8 @@ class Broker:
 
     async def _image(self, name: str, arguments: list[object]) -> object:
         """The reserved names, by which handles fetch what they stand for."""
-        if len(arguments) != 1 or not isinstance(arguments[0], ImageRef):
-            raise ProtocolError(f"a call of {name[:100]!r} without an image reference")
+        if name not in _IMAGE_CALLS or len(arguments) != 1 or not isinstance(arguments[0], ImageRef):
+            raise ProtocolError(f"a call of {name[:100]!r}, which is no reserved name, or not with one image reference")
         if self._images is None:
             raise ToolError("this session has no images")
         ref_id = arguments[0].id
@@ -86,9 +87,7 @@ class Broker:
             return await self._images.pixels(ref_id)
         if name == "_image.encoded":
             return await self._images.encoded(ref_id)
-        if name == "_image.source":
-            return self._images.source(ref_id)
-        raise ProtocolError(f"a call of {name[:100]!r}, which is no reserved name")
+        return self._images.source(ref_id)
 
     def _stopping(self) -> bool:
         return self._given_up
