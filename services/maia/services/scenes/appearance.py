@@ -148,16 +148,19 @@ def _pattern_share(rgb: Pixels, colour: Colour) -> Field:
 def _halved(rgb: Pixels, free: Mask) -> tuple[Rgb32, Mask]:
     """Return the picture at half size, and which of its pixels are made of free ones only."""
     height, width = free.shape[0] // 2 * 2, free.shape[1] // 2 * 2
-    blocks = rgb[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-    small = blocks.sum(axis=(1, 3), dtype=np.float32)
+    quarters = [(slice(row, height, 2), slice(column, width, 2)) for row in (0, 1) for column in (0, 1)]
+    small = np.zeros((height // 2, width // 2, 3), np.float32)
+    where = np.ones(small.shape[:2], np.bool_)
+    for quarter in quarters:  # several times faster than a sum over the axes of blocks
+        small += rgb[quarter]
+        where &= free[quarter]
     small /= 4.0
-    where = free[:height, :width].reshape(height // 2, 2, width // 2, 2).all(axis=(1, 3))
-    return small, np.asarray(where)
+    return small, where
 
 
 def _background_features(small: Rgb32, where: Mask) -> tuple[Vector, float]:
     """Return the texture features of a background and the spread of its brightness in grey levels."""
-    brightness = small.mean(axis=-1)
+    brightness = small @ np.full(3, 1.0 / 3.0, np.float32)
     seen = brightness[where]
     middle, spread = float(seen.mean()), float(seen.std())
     field = (brightness - middle) / (4.0 * max(spread, 1.0)) + 0.5

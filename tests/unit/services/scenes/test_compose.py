@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.services.scenes.compose import compose, disc_of
@@ -140,6 +140,7 @@ WANTED = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(WANTED, max_size=4),
     st.lists(st.builds(WantedRelation, st.integers(0, 3), st.sampled_from(Relation), st.integers(0, 3)), max_size=4),

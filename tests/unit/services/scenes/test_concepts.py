@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.services.scenes.concepts import Concept, canonical_label
@@ -20,6 +20,7 @@ def test_every_concept_is_read_back_from_its_own_text() -> None:
         assert canonical_label(str(concept)) == str(concept)
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(CONCEPTS), min_size=2, max_size=3), st.sampled_from(["or", "and"]))
 def test_joined_labels_are_sorted_and_stay_as_they_are(concepts: set[Concept], word: str) -> None:
     texts = [str(concept) for concept in concepts]
@@ -59,6 +60,7 @@ def test_everything_else_is_no_label(text: str) -> None:
     assert canonical_label(text) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=600))
 def test_no_text_is_refused(text: str) -> None:
     label = canonical_label(text)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.services.scenes.compose import disc_of
@@ -168,6 +168,7 @@ WORDS = """
 """
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS.split()), max_size=25).map(" ".join) | st.text(max_size=100), st.integers())
 def test_no_instruction_is_refused(instruction: str, seed: int) -> None:
     scene, warnings = edit(SCENE, instruction, seed)

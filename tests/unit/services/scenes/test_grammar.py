@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.services.scenes.grammar import parse
@@ -164,6 +164,7 @@ VOCABULARY = """
 WORDS = st.sampled_from(VOCABULARY.split())
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=40).map(" ".join) | st.text(max_size=200))
 def test_no_text_is_refused_and_no_more_is_drawn_than_fits(text: str) -> None:
     specification = parse(text).specification

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.services.scenes.scene import (
@@ -40,6 +40,7 @@ SCENES = st.builds(
 CIRCLE = Thing(Shape.CIRCLE, Colour.RED, Texture.SOLID, 0.5, 0.5, 0.1)
 
 
+@settings(deadline=None)
 @given(SCENES)
 def test_every_scene_survives_json_within_the_size_bound(scene: Scene) -> None:
     text = scene.to_json()
@@ -47,6 +48,7 @@ def test_every_scene_survives_json_within_the_size_bound(scene: Scene) -> None:
     assert Scene.from_json(text) == scene
 
 
+@settings(deadline=None)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_any_other_text_is_refused_with_a_scene_error(text: str) -> None:
     with pytest.raises(SceneError):
