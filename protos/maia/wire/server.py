@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -194,8 +195,10 @@ async def _until_stdin_closes(ask: Callable[[str], None]) -> None:
             lambda: asyncio.StreamReaderProtocol(reader), stdin
         )
         try:
-            while await reader.read(4096):
-                pass
+            # An error is an end as well: nobody could tell us any more that the parent is gone.
+            with contextlib.suppress(OSError):
+                while await reader.read(4096):
+                    pass
             ask("standard input closed")
         finally:
             transport.close()

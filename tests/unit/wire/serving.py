@@ -19,7 +19,11 @@ class Servicer(generation_pb2_grpc.GenerationServiceServicer):
         return generation_pb2.GetGeneratorResponse(generator="process")
 
     @override
-    async def GenerateImages(self, request: object, context: object) -> generation_pb2.GenerateImagesResponse:
+    async def GenerateImages(
+        self, request: generation_pb2.GenerateImagesRequest, context: object
+    ) -> generation_pb2.GenerateImagesResponse:
+        if request.items:
+            raise ValueError("a secret of the server")
         await asyncio.sleep(1.0)
         return generation_pb2.GenerateImagesResponse()
 

@@ -15,6 +15,8 @@ import pytest
 
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
 from maia.wire.channels import open_channel
+from maia.wire.errors import InternalError
+from maia.wire.status import translated
 
 PROGRAM = Path(__file__).with_name("serving.py")
 Process = asyncio.subprocess.Process
@@ -125,3 +127,18 @@ async def test_logs_are_json_lines_on_standard_error() -> None:
     assert output == b""
     assert [line["event"] for line in lines] == ["serving", "call", "stopping", "stopped"]
     assert all(line["timestamp"] and line["level"] == "info" for line in lines)
+
+
+async def test_an_unplanned_error_is_whole_in_the_log_and_scrubbed_for_the_caller() -> None:
+    request = generation_pb2.GenerateImagesRequest(items=[generation_pb2.GenerateItem(prompt="x")])
+    async with started("1") as (process, address):
+        async with open_channel(address) as channel:
+            with pytest.raises(InternalError) as caught, translated(server="server"):
+                await generation_pb2_grpc.GenerationServiceStub(channel).GenerateImages(request)
+        process.terminate()
+        _, errors = await process.communicate()
+    assert "secret" not in caught.value.message
+    (line,) = [line for line in errors.decode().splitlines() if "unplanned error" in line]
+    assert json.loads(line)["incident"] == caught.value.metadata["incident"]
+    assert "a secret of the server" in line
+    assert "serving.py" in line

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.settings import ServerSettings, load_settings
@@ -16,6 +17,11 @@ from maia.wire.server import Hosted, serve
 _Settings = TypeVar("_Settings", bound=ServerSettings)
 Host = Callable[[_Settings, ModelThread], Awaitable[Sequence[Hosted]]]
 """Builds the services of a server from its settings, loading models in their thread."""
+
+
+# While OpenMP's threads wait for each other they spin, unless told otherwise before the library is loaded: beside other
+# busy processes a forward pass took twelve times as much processor time.
+_QUIET_THREADS: Final = ("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run_server(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Sequence[str]) -> int:
@@ -42,6 +48,7 @@ def reporting_errors(program: Callable[[], None]) -> int:
 
 def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Sequence[str]) -> None:
     settings = load_settings(kind, name, arguments)
+    os.environ.setdefault(*_QUIET_THREADS)
     configure_logs(level=settings.log_level, log_format=settings.log_format)
     asyncio.run(_serve(name, host, settings))
 

@@ -30,7 +30,7 @@ NAME: Final = "scene-neurons"
 MAP_SIDE: Final = 28
 MAX_ACTIVATION: Final = 10.0
 
-_FULL_AREA: Final = 0.10  # share of the picture at which a thing has full strength: a large one
+_TYPICAL_AREA: Final = 0.05  # share of the picture at which a thing has 63 % of full strength: a medium one
 _MIN_SIDE: Final = 16  # of a picture that can be segmented
 _EDGE: Final = 0.3  # coverage of a grid cell, relative to the fullest, that is still outside
 
@@ -98,7 +98,7 @@ def _look(rgb: Rgb) -> list[_Seen]:
     for region in segment(rgb).regions:
         area = float(region.mask.mean())
         if area > 0:
-            strength = MAX_ACTIVATION * region.confidence * min(1.0, math.sqrt(area / _FULL_AREA))
+            strength = MAX_ACTIVATION * region.confidence * (1 - math.exp(-area / _TYPICAL_AREA))
             seen.append(_Seen(region, strength, _outline(region)))
     return seen
 
