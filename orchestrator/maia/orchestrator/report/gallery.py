@@ -209,7 +209,9 @@ def _title(source: Mapping[str, Any], image_id: str) -> str:
         if isinstance(source.get(key), str) and source[key].strip():
             return one_line(source[key], 300)
     tool = str(source.get("tool", "")).rsplit(".", 1)[-1]
-    return one_line({"": image_id, "dataset_exemplars": "exemplar"}.get(tool, tool.replace("_", " ")), 300)
+    if tool == "dataset_exemplars":
+        return f"exemplar {source.get('rank', '')}".strip()
+    return one_line(tool.replace("_", " ") or image_id, 300)
 
 
 def _details(values: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ The rule, outside of code fences and whatever emphasis, bullet or number comes b
 
 - A line that begins with "Hypothesis" (or "Hypotheses", "[HYPOTHESIS]", "[HYPOTHESIS LIST]"; "Revised", "Updated",
   "New", "Current", "Working" or "Final" before it, a number or letter after it) and then a colon, a dash or the closing
-  bracket is a statement: the rest of the line, and the lines right below it up to a blank line or another mark.
+  bracket is a statement: the rest of the line, and the indented lines right below it.
 - Such a line with nothing after the mark is a heading: each item of the list below it is a statement.
 """
 
@@ -48,7 +48,7 @@ def statements(reply: str) -> tuple[str, ...]:
             heading = current is None
         elif heading and item:
             current = [line[item.end() :]]
-        elif current is not None and line.strip() and not item and not line.lstrip().startswith(("[", "**[", "#")):
+        elif current is not None and line.startswith("  ") and line.strip() and not item:
             current.append(line)
             continue
         else:

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from maia.orchestrator.events import BackboneReply, RunStarted, Why
 from maia.orchestrator.journal import JournalReader
+from maia.orchestrator.report.arguments import arguments
 from maia.orchestrator.report.gallery import Gallery
 from maia.orchestrator.report.highlighting import highlighted
 from maia.orchestrator.report.plot import axis_of, scale, strip
@@ -30,7 +31,6 @@ from maia.orchestrator.report.story import Story, tell
 from maia.orchestrator.report.visible import one_line, shorten, visible
 
 _OUTPUT: Final = 20_000
-_ARGUMENT: Final = 600
 _REMINDERS: Final[dict[Why, str]] = {
     "no_code": "The reply had no code.",
     "empty_reply": "The reply was empty.",
@@ -108,7 +108,7 @@ def _environment() -> Environment:
         code=highlighted,
         inline=_inline,
         output=_output,
-        arguments=_arguments,
+        arguments=arguments,
         seconds=_seconds,
         pretty=_pretty,
         line=one_line,
@@ -153,9 +153,7 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
             usage.update(event.usage)
             models[event.model] = None
     read = sum(usage[kind] for kind in ("input", "cache_read", "cache_write"))
-    tokens = (
-        f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else "none"
-    )
+    tokens = f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else ""
     run = run_started(reader)
     facts = [
         ("Agent", run.agent),
@@ -181,29 +179,6 @@ def _inline(text: str) -> Markup:
 
 def _output(text: str) -> str:
     return shorten(text.rstrip("\n"), _OUTPUT, rest="in journal.jsonl")
-
-
-def _arguments(value: object) -> str:
-    """Return a call's arguments or result as a reader wants them: short, images by their ids."""
-    if isinstance(value, dict) and set(value) != {"image"}:
-        text = ", ".join(f"{key}={_plain(item)}" for key, item in value.items())
-    elif isinstance(value, list):
-        text = ", ".join(_plain(item) for item in value)
-    else:
-        text = _plain(value)
-    return shorten(text, _ARGUMENT)
-
-
-def _plain(value: object) -> str:
-    match value:
-        case {"image": str(image_id), **rest} if not rest:
-            return f"‹{image_id}›"
-        case dict():
-            return "{" + ", ".join(f"{key}: {_plain(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(_plain(item) for item in value) + "]"
-        case _:
-            return json.dumps(value, ensure_ascii=False)
 
 
 def _pretty(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,7 @@ from maia.orchestrator.report.gallery import Figure, Gallery
 from maia.orchestrator.report.hypotheses import statements
 from maia.orchestrator.report.prose import prose
 
+_LETTER: Final = re.compile(r"[^\W\d_]")
 _CAPTION: Final = 160  # a text of one line up to this length, displayed right before a picture, is its caption
 
 
@@ -38,10 +40,15 @@ class Call:
     called: ToolCalled
     returned: ToolReturned | None = None
 
+    @property
+    def plain_display(self) -> bool:
+        """Whether all there is to say of the call is what it displayed."""
+        return self.called.tool == "tools.display" and self.returned is not None and not self.returned.error
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A displayed picture with the text that was displayed beside it, unless that is just its activation."""
+    """A displayed picture with the text that was displayed beside it, unless numbers and its title are all it says."""
 
     caption: str
     figure: Figure
@@ -197,8 +204,7 @@ def _display(log: list[Cards | Output], parts: Sequence[TextPart | PicturePart],
         if cards is not last:
             log.append(cards)
         figure, (_, caption) = gallery.figure_of(part), captions.get(position, (0, ""))
-        known = figure.activation is not None and caption == f"{figure.activation:.2f}"
-        cards.cards.append(Card("" if known else caption, figure))
+        cards.cards.append(Card(caption if _LETTER.search(caption.replace(figure.title, "")) else "", figure))
 
 
 def _captions(parts: Sequence[TextPart | PicturePart]) -> dict[int, tuple[int, str]]:

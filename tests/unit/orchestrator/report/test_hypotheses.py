@@ -20,7 +20,7 @@ from maia.orchestrator.report.hypotheses import statements
         ("Hypotheses:\n\n1. a\n2. b\n\nNext I test.\n- not one", ["a", "b"]),
         ("**Hypotheses**\n- `red` or\n  blue\n- c", ["`red` or blue", "c"]),
         ("Hypothesis (unlikely): a", ["a"]),
-        ("Hypothesis: one that\ngoes on\n\nand stops", ["one that goes on"]),
+        ("Hypothesis: one that\n  goes on\nand stops", ["one that goes on"]),
         ("Hypothesis testing shows nothing.", []),
         ("My hypothesis: not at the beginning", []),
         ("```python\n# Hypothesis: in code\n```\nHypothesis: outside", ["outside"]),
