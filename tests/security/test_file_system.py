@@ -45,7 +45,9 @@ async def test_a_file_of_the_host_cannot_be_read(attack: Any, secret: Path, how:
         assert result.outcome is None or "sesame" not in result.outcome.message
 
 
-@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/hosts", "/root/.bashrc", "/proc/1/environ", "/sys/kernel", "/home"])
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/etc/hosts", "/root/.bashrc", "/proc/1/environ", "/sys/kernel", "/home"]
+)
 async def test_well_known_places_of_the_host_are_not_there(attack: Any, path: str) -> None:
     code = f"import os\ntry:\n    os.stat({path!r})\n    print('found')\nexcept FileNotFoundError:\n    print('absent')"
     async with attack(code) as result:
@@ -73,7 +75,9 @@ async def test_nothing_can_be_planted_on_the_host(attack: Any, tmp_path: Path, h
     assert not planted.is_symlink()
 
 
-@pytest.mark.parametrize("change", ["open(path, 'a').write('#')", "import os\nos.unlink(path)", "import os\nos.truncate(path, 0)"])
+@pytest.mark.parametrize(
+    "change", ["open(path, 'a').write('#')", "import os\nos.unlink(path)", "import os\nos.truncate(path, 0)"]
+)
 @pytest.mark.parametrize("module", ["numpy", "json"])
 async def test_code_that_guests_share_with_the_host_cannot_be_changed(attack: Any, module: str, change: str) -> None:
     home = np.__file__ if module == "numpy" else f"{sysconfig.get_path('stdlib')}/json/__init__.py"

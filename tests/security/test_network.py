@@ -12,7 +12,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FAMILIES = {
     name: int(getattr(socket, name))
-    for name in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_ALG", "AF_BLUETOOTH", "AF_TIPC", "AF_CAN")
+    for name in (
+        "AF_UNIX",
+        "AF_INET",
+        "AF_INET6",
+        "AF_NETLINK",
+        "AF_PACKET",
+        "AF_VSOCK",
+        "AF_ALG",
+        "AF_BLUETOOTH",
+        "AF_TIPC",
+        "AF_CAN",
+    )
     if hasattr(socket, name)
 }
 
@@ -65,10 +76,17 @@ async def test_names_cannot_be_resolved(attack: Any) -> None:
 
 
 async def test_descriptors_cannot_be_sent_to_the_host_or_taken_from_it(attack: Any) -> None:
-    numbers = {"sendmsg": (46, 211), "recvmsg": (47, 212), "sendmmsg": (307, 269), "connect": (42, 203), "socketpair": (53, 199)}
+    numbers = {
+        "sendmsg": (46, 211),
+        "recvmsg": (47, 212),
+        "sendmmsg": (307, 269),
+        "connect": (42, 203),
+        "socketpair": (53, 199),
+    }
     index = "0 if os.uname().machine == 'x86_64' else 1"
     code = "\n".join(
-        f"assert syscall({pair}[{index}], 1000, ctypes.create_string_buffer(64), 0) == 'EPERM'" for pair in numbers.values()
+        f"assert syscall({pair}[{index}], 1000, ctypes.create_string_buffer(64), 0) == 'EPERM'"
+        for pair in numbers.values()
     )
     async with attack(code + "\nprint('refused')", native=True) as result:
         assert result.output in ("", "refused\n")

@@ -13,15 +13,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_files_modules_and_variables_are_not_shared(host: Host) -> None:
     async with await host.open(policy="off") as one, await host.open(policy="off") as other:
-        await one.run("x = 1\nopen('/tmp/f', 'w').write('1')\nnp.pi = 3\nimport builtins\nbuiltins.print = None\nmath.tau = 0")
-        outcome = await other.run("import os\nprint('x' in globals(), os.listdir('/tmp'), round(np.pi, 2), math.tau > 6)")
+        await one.run(
+            "x = 1\nopen('/tmp/f', 'w').write('1')\nnp.pi = 3\nimport builtins\nbuiltins.print = None\nmath.tau = 0"
+        )
+        outcome = await other.run(
+            "import os\nprint('x' in globals(), os.listdir('/tmp'), round(np.pi, 2), math.tau > 6)"
+        )
     assert outcome.output == "False [] 3.14 True\n"
 
 
 async def test_a_later_session_finds_nothing_of_an_earlier_one(host: Host) -> None:
     for _ in range(3):
         async with await host.open(policy="off") as session:
-            outcome = await session.run("import os\nprint(os.listdir('/tmp'), hasattr(math, 'mark'))\nmath.mark = 1\nopen('/tmp/f', 'w')")
+            outcome = await session.run(
+                "import os\nprint(os.listdir('/tmp'), hasattr(math, 'mark'))\nmath.mark = 1\nopen('/tmp/f', 'w')"
+            )
             assert outcome.output == "[] False\n"
 
 

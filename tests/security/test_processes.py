@@ -136,7 +136,9 @@ async def test_the_guest_is_nobody_without_capabilities(host: Host) -> None:
     async with await host.open(policy="off") as session:
         await session.run("import os")
         status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{session.pid}/status").read_text().splitlines() if ":\t" in line
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{session.pid}/status").read_text().splitlines()
+            if ":\t" in line
         )
         outcome = await session.run("print(os.getresuid(), os.getresgid(), os.getgroups(), os.uname().nodename)")
     assert outcome.output == "(65534, 65534, 65534) (65534, 65534, 65534) [] sandbox\n"
@@ -170,8 +172,16 @@ async def test_a_thread_bomb_stays_within_its_share(attack: Any) -> None:
 
 
 async def test_system_v_and_posix_objects_are_denied(attack: Any) -> None:
-    calls = {"shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180), "memfd_create": (319, 279)}
-    code = "\n".join(f"print({name!r}, syscall({numbers[MACHINE]}, 0, 4096, 0o1666))" for name, numbers in calls.items())
+    calls = {
+        "shmget": (29, 194),
+        "semget": (64, 190),
+        "msgget": (68, 186),
+        "mq_open": (240, 180),
+        "memfd_create": (319, 279),
+    }
+    code = "\n".join(
+        f"print({name!r}, syscall({numbers[MACHINE]}, 0, 4096, 0o1666))" for name, numbers in calls.items()
+    )
     async with attack(code, native=True) as result:
         assert result.output in ("", "".join(f"{name} EPERM\n" for name in calls))
 
@@ -189,6 +199,14 @@ async def test_the_environment_and_the_launchers_memory_hold_no_secret(attack: A
 
 
 async def test_modules_of_the_host_are_not_there(attack: Any) -> None:
-    for module in ("maia.orchestrator", "maia.services", "maia.wire", "maia.sandbox.host", "maia.cli", "grpc", "anthropic"):
+    for module in (
+        "maia.orchestrator",
+        "maia.services",
+        "maia.wire",
+        "maia.sandbox.host",
+        "maia.cli",
+        "grpc",
+        "anthropic",
+    ):
         async with attack(f"import {module}\nprint('found')") as result:
             assert "found" not in result.output

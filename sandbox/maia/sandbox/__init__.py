@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from maia.sandbox.host.host import Host
     from maia.sandbox.host.report import TierReport, probe
     from maia.sandbox.host.session import Session
+    from maia.sandbox.host.tiers.jail.plan import user_cache_dir
     from maia.sandbox.host.tools import ImageSource, Tool
     from maia.sandbox.limits import Limits, Outcome, State, Status, Usage
     from maia.sandbox.protocol.toolspec import ToolSpec
@@ -57,6 +58,7 @@ _HOME = {
     "ToolSpec": "protocol.toolspec",
     "Usage": "limits",
     "probe": "host.report",
+    "user_cache_dir": "host.tiers.jail.plan",
 }
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "ToolSpec",
     "Usage",
     "probe",
+    "user_cache_dir",
 ]
 
 

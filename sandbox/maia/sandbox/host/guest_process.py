@@ -120,6 +120,6 @@ class GuestProcess:
 def _pid_of(pidfd: int) -> int:
     """The process in our own pid namespace."""
     for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
-        if line.startswith("Pid:"):
-            return int(line.split()[1])
+        if line.startswith("Pid:") and (pid := int(line.split()[1])) > 0:
+            return pid
     raise ProcessLookupError("the guest ended before it was known")

@@ -167,6 +167,8 @@ class Session:
                         f"a {kind} frame where a tool call or the end of block {block.block_id} belongs"
                     )
         except (asyncio.IncompleteReadError, ConnectionError) as error:
+            if self._closed and self._over is not None:
+                raise self._over from error
             if isinstance(error, asyncio.IncompleteReadError) and error.partial and not watch.killed:
                 raise ProtocolError("the channel ended within a frame") from error
             return await self._death()

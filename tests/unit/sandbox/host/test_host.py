@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
 
 
 def descendants(pid: int) -> list[int]:
@@ -31,19 +34,18 @@ def launched(host: Host) -> int:
 
 
 async def test_a_dead_zygote_is_replaced_and_sessions_go_on(tmp_path: Path) -> None:
-    async with Host(cache_dir=tmp_path) as host:
-        async with await host.open() as before:
-            await before.run("x = 1")
-            (keeper,) = children(launched(host))
-            (zygote,) = children(keeper)
-            os.kill(zygote, signal.SIGKILL)
-            assert (await before.run("print(x)")).output == "1\n"
-            async with await host.open() as after:
-                assert (await after.run("print(2)")).output == "2\n"
-            os.kill(before.pid, signal.SIGKILL)
-            outcome = await before.run("pass")
-            assert outcome.state is State.LOST
-            assert outcome.usage.peak_memory_bytes > 0
+    async with Host(cache_dir=tmp_path) as host, await host.open() as before:
+        await before.run("x = 1")
+        (keeper,) = children(launched(host))
+        (zygote,) = children(keeper)
+        os.kill(zygote, signal.SIGKILL)
+        assert (await before.run("print(x)")).output == "1\n"
+        async with await host.open() as after:
+            assert (await after.run("print(2)")).output == "2\n"
+        os.kill(before.pid, signal.SIGKILL)
+        outcome = await before.run("pass")
+        assert outcome.state is State.LOST
+        assert outcome.usage.peak_memory_bytes > 0
 
 
 async def test_everything_ends_with_the_host(tmp_path: Path) -> None:
@@ -68,9 +70,7 @@ async def test_everything_ends_when_the_hosts_process_is_killed(tmp_path: Path) 
         "        time.sleep(60)\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         guest = int(await asyncio.to_thread(process.stdout.readline))
         tree = descendants(process.pid)
@@ -126,6 +126,33 @@ async def test_probe_says_what_holds(tmp_path: Path) -> None:
 
 
 async def test_importing_the_package_is_light() -> None:
-    program = "import sys, maia.sandbox; print([m for m in ('numpy', 'google.protobuf', 'asyncio') if m in sys.modules])"
+    program = (
+        "import sys, maia.sandbox; print([m for m in ('numpy', 'google.protobuf', 'asyncio') if m in sys.modules])"
+    )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+async def test_where_the_kernel_refuses_a_step_it_is_named_with_its_remedy(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from maia.sandbox import Host, TierUnavailableError, probe\n"
+        "async def main():\n"
+        "    try:\n"
+        "        async with Host(cache_dir=pathlib.Path(sys.argv[1])):\n"
+        "            print('started')\n"
+        "    except TierUnavailableError as error:\n"
+        "        print(error.step, error.errno, 'sysctl' in error.remedy)\n"
+        "    report = await probe(cache_dir=pathlib.Path(sys.argv[1]))\n"
+        "    print(report.available, report.features[0].name)\n"
+        "asyncio.run(main())\n"
+    )
+    # A user namespace in which no further one may be made, as on a machine whose administrator forbids them.
+    shell = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    answer = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout == f"unshare(user) {errno.ENOSPC} True\nFalse unshare(user)\n", answer.stderr

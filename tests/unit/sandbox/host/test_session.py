@@ -115,9 +115,7 @@ async def test_a_limit_is_an_outcome_and_variables_are_kept(
         ("import threading\nwhile True:\n    pass", Limits(cpu_s=0.1), Status.CPU),
     ],
 )
-async def test_a_block_that_does_not_stop_is_killed(
-    host: Host, source: str, limits: Limits, status: Status
-) -> None:
+async def test_a_block_that_does_not_stop_is_killed(host: Host, source: str, limits: Limits, status: Status) -> None:
     if "threading" in source:
         source = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + source
     session = await host.open(limits=limits, policy="off")
@@ -242,3 +240,13 @@ async def test_a_closed_session_says_so(host: Host) -> None:
     await session.close()
     with pytest.raises(SessionError, match="closed"):
         await session.run("pass")
+
+
+async def test_closing_a_session_ends_the_block_that_runs(host: Host) -> None:
+    started = asyncio.Event()
+    session = await host.open(on_output=lambda _: started.set())
+    running = asyncio.create_task(session.run("print('go')\nwhile True:\n    pass"))
+    await started.wait()
+    await session.close()
+    with pytest.raises(SessionError, match="closed"):
+        await running

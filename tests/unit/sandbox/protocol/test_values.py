@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError
 from maia.sandbox.protocol.frames import decode
-from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
+from maia.sandbox.protocol.types import ImageRef, Namespace
 from maia.sandbox.protocol.values import DTYPES, MAX_DEPTH, MAX_ITEMS, decode_value, encode_value
 
 KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
@@ -26,9 +26,7 @@ VALUES = st.recursive(
     | st.binary()
     | st.builds(ImageRef, st.text(min_size=1, max_size=20), st.integers(1, 16384), st.integers(1, 16384))
     | st.builds(Namespace, st.text()),
-    lambda inner: (
-        st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner)
-    ),
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner),
     max_leaves=30,
 )
 
@@ -80,7 +78,13 @@ def test_nan_and_infinities_survive() -> None:
 
 @pytest.mark.parametrize(
     ("value", "named"),
-    [(object(), "object"), ({1, 2}, "set"), (np.array(["a"]), "dtype"), (np.array([object()]), "dtype"), (1j, "complex")],
+    [
+        (object(), "object"),
+        ({1, 2}, "set"),
+        (np.array(["a"]), "dtype"),
+        (np.array([object()]), "dtype"),
+        (1j, "complex"),
+    ],
 )
 def test_a_type_that_cannot_travel_is_named(value: object, named: str) -> None:
     with pytest.raises(ProtocolError, match=named):
@@ -136,9 +140,7 @@ def test_the_deepest_value_allowed_fits_a_tool_call() -> None:
         pb.Value(big_integer="9" * 5000),
         pb.Value(big_integer="٣"),
         pb.Value(map=pb.Mapping(entries=[pb.MapEntry(value=pb.Value(integer=1))])),
-        pb.Value(
-            map=pb.Mapping(entries=[pb.MapEntry(key=pb.Value(list=pb.Sequence()), value=pb.Value(integer=1))])
-        ),
+        pb.Value(map=pb.Mapping(entries=[pb.MapEntry(key=pb.Value(list=pb.Sequence()), value=pb.Value(integer=1))])),
     ],
 )
 def test_a_malformed_value_is_refused(message: pb.Value) -> None:

@@ -41,8 +41,9 @@ def main() -> int:
     plan = Plan.from_json(sys.stdin.read())
     try:
         cell = _isolate(plan)
-    except kernel.StepError as error:
-        control.send(json.dumps({"refused": error.step, "errno": error.errno}).encode())
+    except OSError as error:
+        step = getattr(error, "step", f"preparing the root at {error.filename}")
+        control.send(json.dumps({"refused": step, "errno": error.errno or 0}).encode())
         return 1
     sys.path[:] = plan.sys_path
     _forget_host()
@@ -77,6 +78,8 @@ def _isolate(plan: Plan) -> Cell:
 
 def _is_administrator() -> bool:
     """Whether this process may mount without a user namespace."""
+    if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+        return False  # root of a user namespace: what it may map is not for us to say
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     return os.geteuid() == 0 and bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)

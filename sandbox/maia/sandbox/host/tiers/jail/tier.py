@@ -84,9 +84,13 @@ class JailTier:
         self._process.stdin.close()
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), _START_S)
-        except TimeoutError:
+        except TierUnavailableError:
             await self.close()
-            raise SandboxError(f"the zygote was not ready after {_START_S:.0f} s: {self._errors.strip()}") from None
+            raise
+        except (TimeoutError, SandboxError) as error:
+            await self.close()  # after which all its last words have been read
+            reason = str(error) or f"the zygote was not ready after {_START_S:.0f} s"
+            raise SandboxError(f"{reason}: {self._errors.strip() or 'without a word'}") from None
         except BaseException:
             await self.close()
             raise
@@ -198,7 +202,7 @@ class JailTier:
         """The keeper has ended, and with it everything."""
         assert self._control is not None
         asyncio.get_running_loop().remove_reader(self._control)
-        error = SandboxError(f"the jail ended unexpectedly: {self._errors.strip() or 'without a word'}")
+        error = SandboxError("the jail ended unexpectedly")
         self._fail_opening(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
