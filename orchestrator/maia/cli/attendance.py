@@ -15,7 +15,7 @@ from maia.cli.config import ADDRESSES, Config, environment_without_keys
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.progress import Progress
 from maia.cli.results import results_console
-from maia.cli.servers import Deployment, exemplar_store, server_commands
+from maia.cli.servers import Deployment, server_commands
 from maia.wire.logs import configure_logs
 
 
@@ -40,7 +40,7 @@ async def attend(config: Config, subjects: Sequence[str], *, build: bool) -> NoR
             progress.done("the subject server is ready")
             if build:
                 where = Deployment({"subject": children.running[0].address}, children)
-                await build_sets(where, subjects, exemplar_store(config), progress)
+                await build_sets(config, where, subjects, progress)
             progress.stage(f"starting {len(others)} more servers")
             await children.start(server_commands(config, listen=listen, names=others))
             progress.done("all servers are ready")

@@ -29,9 +29,8 @@ async def build_exemplars(config: Config, subjects: Sequence[str], *, up: bool) 
         ServerDownError: The subject server does not answer.
     """
     configure_logs(level="warning")
-    store = exemplar_store(config)
     with Progress(Console(stderr=True)) as progress:
         async with deployment(config, progress, up=up, subjects=subjects, names=["subject"]) as where:
-            await build_sets(where, subjects, store, progress)
-    Console().print(f"Exemplars: {store}", highlight=False, soft_wrap=True)
+            await build_sets(config, where, subjects, progress)
+    Console().print(f"Exemplars: {exemplar_store(config)}", highlight=False, soft_wrap=True)
     return DONE

@@ -22,11 +22,13 @@ def _group() -> None:
 
 
 def build(
+    *,
     model: Annotated[
         str | None, typer.Option(metavar="NAME,…", help="Subjects.", show_default="all of the server")
     ] = None,
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
+    dataset_size: flags.DatasetSize = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:
@@ -40,6 +42,7 @@ def build(
     from maia.cli.building import build_exemplars  # noqa: PLC0415
     from maia.cli.config import load_config  # noqa: PLC0415
 
-    settings = load_config({"subject_address": subject_address, "config": config, "cache_dir": cache_dir})
+    given = {"dataset_size": dataset_size, "subject_address": subject_address}
+    settings = load_config({**given, "config": config, "cache_dir": cache_dir})
     subjects = [name.strip() for name in (model or "").split(",") if name.strip()]
     return run_async(build_exemplars(settings, subjects, up=up))

@@ -29,6 +29,15 @@ CacheDir = Annotated[
         rich_help_panel=_SETTINGS,
     ),
 ]
+DatasetSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Pictures to look for exemplars in; fewer are quicker and worse.",
+        show_default="2400",
+        rich_help_panel=_SETTINGS,
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Where results go.", show_default="results")]
 Up = Annotated[
     bool,

@@ -18,7 +18,7 @@ from maia.cli.exemplar_sets import build_sets
 from maia.cli.finished import REPLACED, earlier_result, set_aside
 from maia.cli.progress import Progress
 from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
-from maia.cli.servers import Deployment, connected, deployment, exemplar_store
+from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
 from maia.orchestrator.agents.registry import open_backbone
@@ -60,7 +60,7 @@ class Investigation:
             if not todo:
                 return
             if up:
-                await build_sets(where, subjects, exemplar_store(self.config), self.progress)
+                await build_sets(self.config, where, subjects, self.progress)
             async with self._lab(where) as lab:
                 for number, unit in enumerate(todo, 1):
                     self.progress.unit_started(unit, f"{number}/{len(todo)}", self.config.max_rounds)

@@ -18,7 +18,7 @@ from maia.cli.errors import DONE, CommandError
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.progress import Progress
 from maia.cli.results import results_console
-from maia.cli.servers import Deployment, connection, deployment, exemplar_store
+from maia.cli.servers import Deployment, connection, deployment
 from maia.cli.units import check_units
 from maia.orchestrator.clients import ExemplarsClient, SubjectClient, Terms, Unit
 from maia.orchestrator.conversation import Picture
@@ -70,7 +70,7 @@ async def measure_files(
     with Progress(Console(stderr=True)) as progress:
         async with deployment(config, progress, up=up, subjects=[model], names=_NEEDED) as where:
             if up:
-                await build_sets(where, [model], exemplar_store(config), progress)
+                await build_sets(config, where, [model], progress)
             progress.stage("measuring")
             rows = await _measure(where, model, units, pictures, out)
     show(results_console(), rows, out)

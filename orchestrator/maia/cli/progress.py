@@ -133,7 +133,7 @@ class Progress:
         """Say how far the present stage is; without a terminal only at each quarter."""
         if self._console.is_terminal:
             self._stage = f"{doing}  {done} of {total}"
-        elif (quarter := (doing, 4 * done // max(1, total))) != self._quarter:
+        elif (quarter := (doing, 4 * done // max(1, total))) != self._quarter and quarter[1]:
             self._quarter = quarter
             self._print(Text(f"{doing}: {done} of {total}"))
 

@@ -86,6 +86,7 @@ def run(
     cpu_s: flags.CpuSeconds = None,
     memory_mb: flags.MemoryMb = None,
     output_bytes: flags.OutputBytes = None,
+    dataset_size: flags.DatasetSize = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

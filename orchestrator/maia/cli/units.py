@@ -42,7 +42,7 @@ def parse_units(text: str) -> Chosen:
         if not layer:
             raise CommandError(f"{text!r} names no layer in {part!r}; {_EXAMPLE}")
         if not equals or not indices.strip():
-            raise CommandError(f"{part!r} names no unit of {layer}; {_EXAMPLE}")
+            raise CommandError(f"{part!r} names no unit of its layer; {_EXAMPLE}")
         into = chosen.setdefault(layer, [])
         for item in indices.split(","):
             into.extend(_indices(item.strip(), part))

@@ -27,6 +27,7 @@ def up(
     editing_address: flags.EditingAddress = None,
     exemplars_address: flags.ExemplarsAddress = None,
     description_address: flags.DescriptionAddress = None,
+    dataset_size: flags.DatasetSize = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

@@ -1,0 +1,66 @@
+"""What becomes of the folders of earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maia.cli.finished import REPLACED, earlier_result, set_aside
+from maia.orchestrator.errors import JournalError
+from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
+from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter
+from maia.orchestrator.report import unit_folders
+
+UNIT = UnitName("scene-neurons", "mono", 3)
+STARTED = RunStarted(
+    unit=UNIT,
+    agent="a",
+    task="t",
+    seed=0,
+    started_at="",
+    versions={},
+    servers={},
+    sandbox={},
+    config={},
+    system_prompt="",
+)
+FINISHED = Finished(how="concluded", description="d", labels=["red"], rounds=1, tool_calls=1, seconds=1.0)
+STOPPED = Stopped(why="interrupted", reason="INTERRUPTED", message="")
+
+
+def journal(folder: Path, *events: Event) -> Path:
+    with JournalWriter(folder) as writer:
+        for event in events:
+            writer.append(event)
+    return folder
+
+
+def test_only_a_run_that_came_to_its_end_is_kept(tmp_path: Path) -> None:
+    assert earlier_result(tmp_path / "none", UNIT) is None
+    assert earlier_result(journal(tmp_path / "stopped", STARTED, STOPPED), UNIT) is None
+    assert earlier_result(journal(tmp_path / "cut", STARTED), UNIT) is None
+    assert earlier_result(journal(tmp_path / "empty"), UNIT) is None
+    found = earlier_result(journal(tmp_path / "done", STARTED, FINISHED), UNIT)
+    assert found is not None
+    assert found.labels == ("red",)
+    assert found.truth is not None
+
+
+def test_what_makes_room_is_kept_and_reports_leave_it_out(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "m" / "l" / "3"
+    assert set_aside(tmp_path, folder) is None
+    moved = []
+    for _ in range(2):
+        journal(folder, STARTED, STOPPED)
+        moved.append(set_aside(tmp_path, folder))
+    assert moved == [tmp_path / REPLACED / "a" / "m" / "l" / f"3-{number}" for number in (1, 2)]
+    assert JournalReader(tmp_path / REPLACED / "a" / "m" / "l" / "3-1").events[0].kind == "run_started"
+    assert unit_folders(tmp_path) == []
+
+
+def test_a_folder_that_another_process_writes_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "3"
+    with JournalWriter(folder), pytest.raises(JournalError):
+        set_aside(tmp_path, folder)
+    assert (folder / FILE_NAME).exists()

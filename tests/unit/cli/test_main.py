@@ -1,0 +1,95 @@
+"""The command line as a person meets it: help, wrong words, exit codes. No command here gets as far as a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maia.cli.main import main
+
+COMMANDS = (
+    ["demo"], ["run"], ["measure"], ["up"], ["serve"], ["exemplars", "build"], ["report"], ["doctor"],
+)  # fmt: skip
+UNIT = ["--model", "scene-neurons", "--units", "mono=1"]
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without settings, and no keys."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MAIA_COMPATIBLE_API_KEY", "MAIA_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    heavy = ("torch", "grpc", "pydantic", "numpy", "scipy", "anthropic", "openai", "PIL", "asyncio")
+    code = f"import sys, maia.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_teaches_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "For example:" in " ".join(shown.split())
+    assert f"maia {' '.join(command)}" in shown.partition("example:")[2]
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "measure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rum"], "No such command 'rum'"),
+        (["run", "--modle", "x"], "--modle"),
+        (["run"], "--model"),
+        (["run", "--model", "scene-neurons"], "--units"),
+        (["run", "--model", "m", "--units", "mono"], "names no unit of its layer"),
+        (["run", "--model", "m", "--unit_mode", "often"], "manual, from_file, random"),
+        (["run", "--model", "m", "--unit-file-path", "gone.json"], "no unit file gone.json"),
+        (["run", "--model", "m", "--num_of_units", "0"], "at least 1"),
+        (["run", "--max-rounds", "0", *UNIT], "max_rounds"),
+        (["run", "--max-rounds", "few", *UNIT], "--max-rounds"),
+        (["run", "--policy", "loose", *UNIT], "'restricted' or 'off'"),
+        (["run", "--memory-mb", "1", *UNIT], "memory_mb"),
+        (["run", "--agent", "nobody", *UNIT], "scripted, replay:DIR"),
+        (["run", "--agent", "claude-x", *UNIT], "ANTHROPIC_API_KEY"),
+        (["run", "--agent", "gpt-x", *UNIT], "OPENAI_API_KEY"),
+        (["run", "--agent", "compatible:x", *UNIT], "--base-url"),
+        (["run", "--task", "dream", *UNIT], "valid: neuron_description"),
+        (["run", "--config", "gone.toml", *UNIT], "gone.toml"),
+        (["measure"], "PICTURE"),
+        (["measure", "x.png"], "--model"),
+        (["measure", "--model", "m", "x.png"], "--unit"),
+        (["measure", "--model", "m", "--unit", "3", "x.png"], "layer3:12"),
+        (["measure", "--model", "m", "--unit", "a:3", "gone.png"], "gone.png cannot be read: No such file"),
+        (["measure", "--model", "m", "--unit", "a:3", "text.png"], "text.png is no picture to measure"),
+        (["serve", "nothing"], "valid: subject, generation, editing, exemplars, description"),
+        (["report", "gone"], "no folder gone"),
+        (["report", "."], "no journal under ."),
+        (["exemplars", "forget"], "forget"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_answered_in_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert said in shown.err
+    assert shown.out == ""
+
+
+def test_flags_may_be_spelled_with_underscores(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--unit_mode", "from_file", "--unit_file_path", "gone.json", "--model", "m"]) == 2
+    assert "no unit file gone.json" in capsys.readouterr().err
