@@ -156,7 +156,7 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
     tokens = f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else ""
     run = run_started(reader)
     facts = [
-        ("Agent", run.agent),
+        ("Agent", f"{run.agent}: a fixed strategy, no language model" if run.agent == "scripted" else run.agent),
         ("Model that answered", ", ".join(model for model in models if model and model != run.agent)),
         ("Rounds", str(result.rounds)),
         ("Tool calls", str(result.tool_calls)),

@@ -50,6 +50,13 @@ def test_a_failure_has_no_finding_even_where_one_stood(tmp_path: Path, investiga
     assert "✓" not in page
 
 
+@pytest.mark.parametrize(("agent", "said"), [("scripted", True), ("claude", False)])
+def test_a_page_says_when_no_model_found_it(tmp_path: Path, investigated: MakeRun, agent: str, *, said: bool) -> None:
+    investigated(tmp_path, agent=agent).conclude("d", ["l"])
+    write_unit(tmp_path, None)
+    assert ("no language model" in (tmp_path / "experiment.html").read_text()) is said
+
+
 def test_the_history_names_pictures_that_exist(tmp_path: Path, new_run: MakeRun) -> None:
     run = new_run(tmp_path, UnitName(model="m", layer="l", index=1), system="Be exact.")
     run.reply("```python\nx()\n```")
