@@ -57,7 +57,7 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
         return _experiment("First the dataset images that drive the neuron most.", experiments.EXEMPLARS)
     if written == 1:
         return _experiment(
-            f"{_hypotheses(_rank(vocabulary, messages)[:3])}\n"
+            f"{_hypotheses(_rank(vocabulary, messages)[:3])}\n\n"
             "Exemplars can mislead, so next every colour with every shape, and every texture, alone in a picture.",
             experiments.measure_code(_alone(vocabulary)),
         )
@@ -70,13 +70,13 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
         pictures = telling_pictures(vocabulary, ranked, PICTURES_A_ROUND, seed=written, seen=seen)
         if pictures:
             return _experiment(
-                f"{_hypotheses(ranked[:3])}\nThese pictures tell the likely hypotheses apart.",
+                f"{_hypotheses(ranked[:3])}\n\nThese pictures tell the likely hypotheses apart.",
                 experiments.measure_code(pictures),
             )
     edits = _edits(vocabulary, ranked[0].hypothesis)
     if edits and not experiments.edits_seen(messages):
         return _experiment(
-            f"{_hypotheses(ranked[:1])}\nAs a control, edits that change one thing and leave the rest as it is.",
+            f"{_hypotheses(ranked[:1])}\n\nAs a control, edits that change one thing and leave the rest as it is.",
             experiments.edit_code(edits),
         )
     return _conclusion(ranked[0], experiments.observations(vocabulary, messages), messages)
@@ -141,14 +141,26 @@ def _conclusion(best: Scored | None, seen: Sequence[Observation], messages: Sequ
         )
     on = [observation.activation for observation in seen if best.hypothesis.predicts(observation.things)]
     off = [observation.activation for observation in seen if not best.hypothesis.predicts(observation.things)]
-    edits = experiments.edits_seen(messages)
     sentences = [
-        f"The neuron responds {'weakly and not only ' if best.explained < WEAK else ''}to: {best.hypothesis}.",
+        f"The neuron responds {'weakly and not only ' if best.explained < WEAK else ''}to {_named(best.hypothesis)}.",
         f"Over {len(seen)} pictures, those that hold it reach {_mean(on):.2f} on average ({len(on)} pictures),",
         f"the others {_mean(off):.2f} ({len(off)} pictures); the split explains {best.explained:.0%} of the variance.",
-        *(f"{title}: {before:.2f} to {after:.2f}." for before, after, title in edits),
+        *_controls(experiments.edits_seen(messages)),
     ]
     return _tagged(" ".join(sentences), str(best.hypothesis))
+
+
+def _named(hypothesis: Hypothesis) -> str:
+    return f"{hypothesis} in the same picture" if hypothesis.join == "and" else str(hypothesis)
+
+
+def _controls(edits: Sequence[tuple[float, float, str]]) -> list[str]:
+    if not edits:
+        return []
+    changes = "; ".join(
+        f"{title.removeprefix('Editing Prompt: ')}: {before:g} to {after:g}" for before, after, title in edits
+    )
+    return [f"Edits of one thing at a time: {changes}."]
 
 
 def _tagged(description: str, label: str) -> str:
