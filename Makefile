@@ -66,7 +66,7 @@ bench: $(VENV)/.test  ## Print the figures that docs/performance.md explains
 	$(BIN)/python -m tests.bench
 
 docs: $(VENV)/.test  ## Check that links and names in docs/ exist
-	$(BIN)/pytest -q tests/unit/test_docs.py
+	$(BIN)/pytest -q tests/unit/test_layout.py
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

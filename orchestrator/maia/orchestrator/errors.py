@@ -31,9 +31,3 @@ class JournalError(MaiaError):
     """A journal that cannot be read or written; the message names file and line."""
 
     default_reason = "JOURNAL_UNUSABLE"
-
-
-class ImageReferenceError(InvalidRequestError):
-    """A reference that names no image of this session."""
-
-    default_reason = "IMAGE_UNKNOWN"
