@@ -50,7 +50,8 @@ def private_memory(session: Session) -> float:
 
 async def per_call(session: Session, call: str, times: int) -> float:
     """Milliseconds of one tool call within a block, as the guest's own clock shows; the block is set up once."""
-    code = f"import time\nstart = time.perf_counter()\nfor _ in range({times}):\n    {call}\nprint(time.perf_counter() - start)"
+    loop = f"for _ in range({times}):\n    {call}\n"
+    code = f"import time\nstart = time.perf_counter()\n{loop}print(time.perf_counter() - start)"
     return float((await session.run(code)).output) / times * 1000
 
 

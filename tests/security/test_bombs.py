@@ -51,8 +51,14 @@ async def test_memory_stays_within_the_sessions_share(attack: Any, bomb: str) ->
         "from collections import deque\nfrom itertools import repeat\ndeque(repeat(0), maxlen=0)",
         "np.linalg.svd(np.random.rand(4000, 400))\nwhile True:\n    np.sort(np.random.rand(1 << 20))",
         "while True:\n    try:\n        while True:\n            x = 1\n    except BaseException:\n        x = 2",
-        "import threading\ndef f():\n    while True: pass\nfor _ in range(3):\n    threading.Thread(target=f).start()\nf()",
-        "import signal\nfor n in range(1, 65):\n    try:\n        signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError):\n        pass\nwhile True: pass",
+        (
+            "import threading\ndef f():\n    while True: pass\n"
+            "for _ in range(3):\n    threading.Thread(target=f).start()\nf()"
+        ),
+        (
+            "import signal\nfor n in range(1, 65):\n    try:\n        signal.signal(n, signal.SIG_IGN)\n"
+            "    except (OSError, ValueError):\n        pass\nwhile True: pass"
+        ),
         "import faulthandler, gc\ngc.disable()\nclass A:\n    def __del__(self):\n        while True: pass\nA()",
         "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        continue",
         "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()",

@@ -100,7 +100,7 @@ async def test_another_file_cannot_take_the_channels_place(attack: Any) -> None:
 
 
 async def test_a_forged_end_harms_only_its_own_session(attack: Any) -> None:
-    """The guest says that its block has ended and goes on: it is given no more CPU, and its next word is out of order."""
+    """A guest that says its block has ended and goes on is given no more CPU; its next word is out of order."""
     async with attack(writing(encode(ended()), "while True:\n    pass"), limits=Limits(wall_s=0.5)) as result:
         assert result.status in ("ok", "policy")
 

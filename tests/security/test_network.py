@@ -31,7 +31,10 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_no_socket_of_any_family_can_be_made(attack: Any, family: str) -> None:
     number = "41 if os.uname().machine == 'x86_64' else 198"
-    code = f"for kind in (1, 2, 3, 5):\n    assert syscall({number}, {FAMILIES[family]}, kind, 0) == 'EPERM'\nprint('refused')"
+    code = (
+        f"for kind in (1, 2, 3, 5):\n    assert syscall({number}, {FAMILIES[family]}, kind, 0) == 'EPERM'\n"
+        "print('refused')"
+    )
     async with attack(code, native=True) as result:
         assert result.output in ("", "refused\n")
         assert result.status in ("ok", "policy")

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240  files are looked at between attacks, when nothing else runs
 """Attacks on processes: the host's, other sessions', new ones; and on what a process may become."""
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ async def test_every_namespace_is_the_sessions_own(host: Host) -> None:
             pytest.skip("an undumpable process shows its namespaces to root only")
         for kind in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
             ours, first, second = (
-                os.readlink(f"/proc/{pid}/ns/{kind}") for pid in ("self", str(one.pid), str(other.pid))
+                Path(f"/proc/{pid}/ns/{kind}").readlink() for pid in ("self", str(one.pid), str(other.pid))
             )
             assert len({ours, first, second}) == 3, kind
 

@@ -53,7 +53,7 @@ PRELOADED: Final = (
     "random",
     "statistics",
 )
-"""What most sessions use. Each adds to the time of a fork, about 0.1 ms for a megabyte: matplotlib costs 2.5 ms a session and
+"""What most sessions use. Each adds to the time of a fork, 0.1 ms for a megabyte: matplotlib costs 2.5 ms a session and
 saves 0.4 s in each that draws; SciPy's parts come faster, so they are left to whoever imports them."""
 
 _M_ARENA_MAX: Final = -8

@@ -50,8 +50,8 @@ class Host:
         """Nothing runs before the context is entered.
 
         Args:
-            cache_dir: Where to remember which libraries a jail's root needs, which takes a while to find out; None finds
-                out each time.
+            cache_dir: Where to remember which libraries a jail's root needs, which takes a while to find out; None
+                finds out each time.
         """
         self._cache_dir = cache_dir
         self._tier = JailTier()

@@ -1,19 +1,19 @@
 """Counting the messages in a frame before it is parsed.
 
-An empty message takes two bytes on the wire and about a hundred once parsed, so a frame within its bound could still fill
-a host's memory. Large frames are therefore walked first: bytes and text are skipped, messages are entered and counted.
+An empty message takes two bytes on the wire and some thirty once parsed, so a frame within its bound could still fill a
+host's memory. Large frames are therefore walked first: bytes and text are skipped, messages are entered and counted.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from maia.sandbox.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
 
 __all__ = ["MAX_MESSAGES", "count_messages"]
 
@@ -25,22 +25,22 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
 
 
-def count_messages(body: bytes, descriptor: Descriptor) -> int:
+def count_messages(body: bytes, kind: type[Message]) -> int:
     """Count the fields of a serialized message and of all messages within it.
 
     Args:
         body: Anything; what is no message is refused as soon as that shows.
-        descriptor: What it should be.
+        kind: What it should be.
 
     Raises:
         ProtocolError: More than MAX_MESSAGES, or no protobuf wire format.
     """
     count = 0
-    pending: list[tuple[int, int, Descriptor]] = [(0, len(body), descriptor)]
+    pending: list[tuple[int, int, Any]] = [(0, len(body), kind.DESCRIPTOR)]  # upb's descriptors are no Descriptors
     try:
         while pending:
-            position, end, kind = pending.pop()
-            fields: dict[int, FieldDescriptor] = dict(kind.fields_by_number)
+            position, end, descriptor = pending.pop()
+            fields: dict[int, FieldDescriptor] = dict(descriptor.fields_by_number)
             while position < end:
                 count += 1
                 key, position = _varint(body, position)

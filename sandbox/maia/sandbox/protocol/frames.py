@@ -46,7 +46,7 @@ def decode(body: bytes, kind: type[_M]) -> _M:
         ProtocolError: It is no such message, or one without content.
     """
     if len(body) > _COUNTED_BYTES:
-        count_messages(body, kind.DESCRIPTOR)
+        count_messages(body, kind)
     message = kind()
     try:
         message.ParseFromString(body)

@@ -81,11 +81,12 @@ def test_binding_names_the_parameter_and_checks_every_kind() -> None:
     bound = tool.bind(["x", "red"], {"size": 2, "gloss": 1})
     assert bound.args == ("x", "red")
     assert bound.kwargs == {"size": 2, "gloss": 1.0}
-    for arguments, keywords, message in [
+    wrong: list[tuple[list[object], dict[str, object], str]] = [
         ([], {}, "tools.paint: missing a required argument: 'what'"),
         (["x", 1], {}, "tools.paint: argument 1 must be str"),
         (["x"], {"size": "big"}, "tools.paint: size must be int"),
         (["x"], {"gloss": "very"}, "tools.paint: gloss must be float"),
-    ]:
+    ]
+    for arguments, keywords, message in wrong:
         with pytest.raises(ToolError, match=message):
             tool.bind(arguments, keywords)

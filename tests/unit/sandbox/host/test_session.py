@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -202,12 +203,11 @@ async def test_a_guest_killed_between_blocks_ends_its_session_only(host: Host) -
 
 async def test_between_blocks_a_guest_gets_no_cpu(host: Host) -> None:
     def stat() -> list[str]:
-        with open(f"/proc/{session.pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()
+        return Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()
 
     async with await host.open(policy="off") as session:
         await session.run("import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()")
-        while stat()[0] != "T":
+        while stat()[0] != "T":  # noqa: ASYNC110  the kernel sets no event
             await asyncio.sleep(0.01)
         before = stat()[11]
         await asyncio.sleep(0.1)
@@ -230,7 +230,7 @@ async def test_what_a_session_opens_with_is_checked_first(host: Host) -> None:
         await host.open(policy="lax")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ValueError, match="wall_s"):
         Limits(wall_s=0)
-    with pytest.raises(ValueError, match="twice|both"):
+    with pytest.raises(ValueError, match=r"twice|both"):
         await host.open(constants={"a": 1, "a.b": 2})
 
 

@@ -131,9 +131,7 @@ async def test_image_handles_fetch_pixels_only_when_asked(host: Host) -> None:
         )
     assert first.output == "1.5 <Image 2x1 view> (2, 1)\n"
     assert table.fetched == ["view"]
-    assert second.output == "[[[255, 0, 0], [255, 0, 0]]] (1, 2, 3) RGB\n<Image 2x1 original> True iVBORw==\n".replace(
-        "iVBORw==", "iVBORw=="
-    )
+    assert second.output == "[[[255, 0, 0], [255, 0, 0]]] (1, 2, 3) RGB\n<Image 2x1 original> True iVBORw==\n"
     assert ".pil() gives a PIL image" in second.message
 
 
@@ -178,7 +176,10 @@ async def test_cpu_time_does_not(host: Host) -> None:
         """Wait."""
         await asyncio.sleep(30)
 
-    spin = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()\nslow()"
+    spin = (
+        "import threading\ndef spin():\n    while True: pass\n"
+        "threading.Thread(target=spin, daemon=True).start()\nslow()"
+    )
     async with await host.open(tools=[Tool.of(slow)], limits=Limits(cpu_s=0.2), policy="off") as session:
         outcome = await session.run(spin)
     assert outcome.status is Status.CPU

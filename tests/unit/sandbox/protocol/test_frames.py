@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 
@@ -53,11 +54,9 @@ def test_a_body_that_is_no_message_or_an_empty_one_is_refused(body: bytes) -> No
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bodies_are_a_frame_or_a_protocol_error(body: bytes) -> None:
-    for check in (lambda: decode(body, pb.GuestFrame), lambda: count_messages(body, pb.GuestFrame.DESCRIPTOR)):
-        try:
+    for check in (lambda: decode(body, pb.GuestFrame), lambda: count_messages(body, pb.GuestFrame)):
+        with contextlib.suppress(ProtocolError):
             check()
-        except ProtocolError:
-            pass
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -79,7 +78,7 @@ def test_a_frame_that_would_grow_in_parsing_is_refused_before() -> None:
 
 def test_the_census_enters_messages_and_skips_bytes() -> None:
     data = pb.GuestFrame(tool_call=pb.ToolCall(name="t", arguments=[pb.Value(data=b"\x1a\x00" * 1000)] * 2))
-    assert count_messages(data.SerializeToString(), pb.GuestFrame.DESCRIPTOR) == 6
+    assert count_messages(data.SerializeToString(), pb.GuestFrame) == 6
 
 
 def test_a_blocking_channel_carries_large_frames_both_ways() -> None:
