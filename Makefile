@@ -24,7 +24,8 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,test]'
 	@touch $@ $(VENV)/.demo
 
-setup: $(VENV)/.demo  ## Create .venv and install what the demo needs
+setup: $(VENV)/.demo  ## Create .venv, install what the demo needs, find the exemplars of its subjects
+	$(BIN)/maia exemplars build --up
 
 demo: $(VENV)/.demo  ## Let an agent explain four units on this machine, nothing to download but packages
 	$(BIN)/maia demo
