@@ -185,12 +185,11 @@ class BlockOutput:
 
 @dataclass(config=_STRICT, slots=True)
 class BlockEnded:
-    """How a block ended: the sandbox's outcome."""
+    """How a block ended: the sandbox's outcome. `message` is what the backbone was shown of it, a traceback included."""
 
     block: int
     status: str
     message: str
-    traceback: str
     state: str
     usage: Mapping[str, float]
     at: float = 0.0

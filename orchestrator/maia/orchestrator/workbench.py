@@ -112,16 +112,13 @@ def _ended(block: int, outcome: Outcome) -> BlockEnded:
         block=block,
         status=outcome.status.value,
         message=outcome.message,
-        traceback="",
         state=outcome.state.value,
         usage={name: round(float(value), 6) for name, value in asdict(outcome.usage).items()},
     )
 
 
 def _not_run(block: int, message: str, state: State) -> BlockEnded:
-    return BlockEnded(
-        block=block, status=Status.KILLED.value, message=message, traceback="", state=state.value, usage={}
-    )
+    return BlockEnded(block=block, status=Status.KILLED.value, message=message, state=state.value, usage={})
 
 
 def _shortened(text: str) -> str:

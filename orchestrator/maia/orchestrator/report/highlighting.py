@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Final
 
 from markupsafe import Markup, escape
-from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # ships no types
-from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]  # ships no types
+from pygments.lexers.python import PythonLexer
+from pygments.token import STANDARD_TYPES
 
 from maia.orchestrator.report.visible import shorten, visible
 

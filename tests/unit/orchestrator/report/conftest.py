@@ -129,11 +129,9 @@ class Run:
         self.block += 1
         self.append(BlockStarted(round=self.round, block=self.block, code=code))
 
-    def end(self, status: str = "ok", message: str = "", traceback: str = "", state: str = "kept") -> None:
+    def end(self, status: str = "ok", message: str = "", state: str = "kept") -> None:
         usage = {"wall_s": 0.012, "cpu_s": 0.011, "tool_s": 1.4, "tool_calls": 2}
-        self.append(
-            BlockEnded(block=self.block, status=status, message=message, traceback=traceback, state=state, usage=usage)
-        )
+        self.append(BlockEnded(block=self.block, status=status, message=message, state=state, usage=usage))
 
     def use(
         self, tool: str, arguments: Any, result: Any = None, *, warnings: Sequence[str] = (), error: str = ""

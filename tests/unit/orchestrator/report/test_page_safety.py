@@ -98,12 +98,12 @@ def hostile_run(folder: Path, new_run: MakeRun) -> None:
         run.use(text, {text: [text, {"image": text}]}, error=text)
         run.append(ImageAdded(text, 9, 9, source={"tool": text, text: text}, view_of=text, view={"activation": 1.0}))
         run.print(text * 3)
-        run.end(text, text, text, state=text)
+        run.end(text, text, state=text)
         run.say(run.round, "no_code", [])
     run.reply("x" * 100_000 + "\n```python\n" + "(" * 100_000 + "\n```")
     run.start("(" * 100_000 + "\n")
     run.print("y" * 300_000)
-    run.end("exception", "z" * 100_000, "t" * 100_000)
+    run.end("exception", "z" * 100_000)
     run.conclude(every, HOSTILE)
 
 

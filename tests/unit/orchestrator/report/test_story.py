@@ -63,7 +63,7 @@ def test_a_block_that_never_ran_stays_in_the_prose(tmp_path: Path, new_run: Make
     run = new_run(tmp_path, UNIT)
     run.reply("```python\nfirst()\n```\n```python\nsecond()\n```\n")
     run.start("first()\n")
-    run.end("exception", "NameError: first", "trace")
+    run.end("exception", "NameError: first")
     run.give_up()
     block, rest = told(tmp_path).rounds[0].sections
     assert isinstance(block, Block)
