@@ -77,8 +77,11 @@ def show_failures(console: Console, results: Sequence[UnitResult]) -> None:
     console.print(Text(f"{counted(len(failed), 'unit')} without a finding:", style="bold"))
     for result in failed:
         reason = one_line(visible(result.reason), 500)
-        console.print(Text(f"  {result.unit}: {result.status}. {reason}"), soft_wrap=True)
-    console.print(Text("The same command again investigates these and leaves the finished ones as they are."))
+        console.print(Text(f"  {result.unit}: {result.status.replace('_', ' ')}. {reason}"), soft_wrap=True)
+    if any(result.status != "no_conclusion" for result in failed):
+        console.print(Text("The same command again investigates these anew and leaves the finished ones as they are."))
+    if any(result.status == "no_conclusion" for result in failed):
+        console.print(Text("More --max-rounds may lead to a conclusion; --fresh investigates finished units again."))
 
 
 def _label(result: UnitResult) -> Text:

@@ -1,0 +1,129 @@
+"""`maia run`: from a command to a table and a report; and what happens when it is cut short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from maia.orchestrator.events import Finished, Stopped
+from maia.orchestrator.journal import JournalReader
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Maia
+
+UNITS = ("--model", "scene-neurons", "--units", "mono=10:or=0")
+Left = Callable[[], Sequence[str]]
+
+
+def test_a_run_ends_with_a_table_a_report_and_no_process_left(maia: Maia, no_processes_left: Left) -> None:
+    ended = maia("run", "--up", *UNITS)
+    assert ended.code == 0, ended.err
+    assert "scene-neurons mono:10" in ended.out
+    assert "circle or star" in ended.out
+    assert f"Report: {maia.folder / 'results' / 'index.html'}" in ended.out
+    assert "round 1 of 25" in ended.err
+    folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+    assert isinstance(JournalReader(folder).events[-1], Finished)
+    assert (folder / "experiment.html").stat().st_size > 10_000
+    assert no_processes_left() == []
+
+    again = maia("run", "--up", *UNITS)
+    assert again.code == 0, again.err
+    assert "2 of 2 units finished in results already" in again.err
+    assert "--fresh" in again.err
+    assert "opening the sandbox" not in again.err
+
+    (maia.folder / "results" / "index.html").unlink()
+    rebuilt = maia("report", "results")
+    assert rebuilt.code == 0, rebuilt.err
+    assert (maia.folder / "results" / "index.html").is_file()
+    assert "scene-neurons or:0" in rebuilt.out
+
+
+def test_ctrl_c_leaves_a_whole_journal_and_no_process(maia: Maia, no_processes_left: Left) -> None:
+    with maia.start("run", "--up", *UNITS) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "round 2 of 25" in line:
+                break
+        # The whole group, as the terminal does.
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith("error: interrupted\n")
+    assert "Traceback" not in err
+    assert "interrupted" in out
+    folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+    reader = JournalReader(folder)
+    assert reader.whole_bytes == (folder / "journal.jsonl").stat().st_size
+    last = reader.events[-1]
+    assert isinstance(last, Stopped)
+    assert last.why == "interrupted"
+    assert not (folder / "label.txt").exists()
+    assert no_processes_left() == []
+
+    again = maia("run", "--up", "--model", "scene-neurons", "--units", "mono=10")
+    assert again.code == 0, again.err
+    assert "was not finished before and begins anew" in again.err
+    assert (maia.folder / "results" / ".replaced" / "scripted" / "scene-neurons" / "mono" / "10-1").is_dir()
+
+
+def test_a_kill_leaves_a_readable_journal_and_no_process(maia: Maia, no_processes_left: Left) -> None:
+    with maia.start("run", "--up", *UNITS) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "round 2 of 25" in line:
+                break
+        process.kill()
+        process.communicate()
+    folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+    assert len(JournalReader(folder).events) > 3
+    assert no_processes_left() == []
+
+
+def test_servers_that_are_down_are_named_with_what_to_do(maia: Maia) -> None:
+    with socket.socket() as bound:  # bound and not listening: nobody can answer there
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        flags = [
+            f"--{name}-address={address}" for name in ("subject", "generation", "editing", "exemplars", "description")
+        ]
+        ended = maia("run", *UNITS, *flags)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert f"subject ({address})" in ended.err
+    assert "`maia up`" in ended.err
+    assert "--up" in ended.err
+
+
+def test_names_that_a_server_knows_are_named(maia: Maia) -> None:
+    for flags, said in (
+        (("--model", "resnet"), "scene-neurons"),
+        (("--model", "scene-neurons", "--units", "multi=1"), "valid: mono, or, and"),
+        (("--model", "scene-neurons", "--units", "mono=900"), "units 0 to"),
+    ):
+        ended = maia("run", "--up", "--units", "mono=1", *flags)
+        assert ended.code == 2, ended.err
+        last = ended.err.splitlines()[-1]
+        assert last.startswith("error: ")
+        assert said in last
+
+
+def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
+    unit = ("--model", "scene-neurons", "--units", "mono=10")
+    cut = maia("run", "--up", *unit, "--max-rounds", "1")
+    assert cut.code == 3, cut.err
+    assert "no conclusion" in cut.out
+    assert "--fresh" in cut.out
+    journal = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+
+    # With 25 rounds the replay asks for more replies than the journal holds.
+    ended = maia("run", "--up", *unit, "--agent", f"replay:{journal}", "--out", "replayed")
+    assert ended.code == 3, ended.err
+    assert "1 unit without a finding" in ended.out
+    assert "REPLAY_EXHAUSTED" in ended.out
+    assert "The same command again" in ended.out
+    assert (maia.folder / "replayed" / "index.html").is_file()
