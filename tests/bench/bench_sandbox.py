@@ -57,7 +57,7 @@ async def per_call(session: Session, call: str, times: int) -> float:
 
 async def hard_kill(host: Host) -> float:
     """Seconds from the limit to the outcome of a block that cannot be stopped softly."""
-    async with await host.open(limits=Limits(cpu_s=0.2)) as session:
+    async with await host.open(limits=Limits(wall_s=0.2)) as session:
         start = time.perf_counter()
         await session.run("sum(range(10**12))")
         return time.perf_counter() - start - 0.2

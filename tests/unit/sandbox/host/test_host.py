@@ -100,7 +100,7 @@ async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
 
 
 async def test_fifty_sessions_answer_side_by_side(host: Host) -> None:
-    sessions = [await host.open() for _ in range(50)]
+    sessions = await asyncio.gather(*(host.open() for _ in range(50)))
     outcomes = await asyncio.gather(*(session.run(f"print({i})") for i, session in enumerate(sessions)))
     assert [outcome.output for outcome in outcomes] == [f"{i}\n" for i in range(50)]
     for session in sessions:

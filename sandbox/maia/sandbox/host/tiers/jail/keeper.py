@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import time
 from typing import TYPE_CHECKING, Final
 
 from maia.sandbox.protocol.control import exit_report
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["keep"]
 
 _MAX_DEATHS: Final = 5
-"""A zygote that died this often without serving anything would die again."""
+"""A zygote that died this often in a row, soon after its start, would die again."""
+
+_SOON_S: Final = 10.0
 
 
 def keep(control: socket.socket, serve: Callable[[], object]) -> int:
@@ -38,13 +41,16 @@ def keep(control: socket.socket, serve: Callable[[], object]) -> int:
     events = select.poll()
     events.register(control, select.POLLRDHUP)
     events.register(bell_read, select.POLLIN)
-    for _ in range(_MAX_DEATHS):
+    deaths = 0
+    while deaths < _MAX_DEATHS:
+        started = time.monotonic()
         zygote = _fork(serve, (bell_read, bell_write))
         while zygote:
             if any(descriptor == control.fileno() for descriptor, _ in events.poll()):
                 return 0
             os.read(bell_read, 4096)
             zygote = _reap(control, zygote)
+        deaths = deaths + 1 if time.monotonic() - started < _SOON_S else 0
     return 1
 
 

@@ -24,6 +24,9 @@ __all__ = ["JailTier"]
 _START_S: Final = 60.0
 _OPEN_S: Final = 20.0
 _CLOSE_S: Final = 5.0
+_AT_ONCE: Final = 4
+"""Requests on the way: the zygote takes one at a time, and the kernel bounds descriptors in flight."""
+
 _KEPT_ERRORS: Final = 4000
 
 
@@ -46,6 +49,7 @@ class JailTier:
         self._opening: dict[int, asyncio.Future[GuestProcess]] = {}
         self._guests: dict[int, GuestProcess] = {}
         self._requests = 0
+        self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def start(self, cache_dir: Path | None) -> None:
         """Launch and wait until the zygote is warm.
@@ -106,6 +110,10 @@ class JailTier:
         Raises:
             SandboxError: The zygote is gone.
         """
+        async with self._turn:
+            return await self._request(channel, output, limits)
+
+    async def _request(self, channel: socket.socket, output: int, limits: Limits) -> GuestProcess:
         self._requests += 1
         number = self._requests
         values = {name: getattr(limits, name) for name in ("memory_mb", "tmp_mb", "threads", "open_files")}
