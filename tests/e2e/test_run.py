@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from maia.cli.config import ADDRESSES
 from maia.orchestrator.events import Finished, Stopped
 from maia.orchestrator.journal import JournalReader
 
@@ -88,9 +89,7 @@ def test_servers_that_are_down_are_named_with_what_to_do(maia: Maia) -> None:
     with socket.socket() as bound:  # bound and not listening: nobody can answer there
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
-        flags = [
-            f"--{name}-address={address}" for name in ("subject", "generation", "editing", "exemplars", "description")
-        ]
+        flags = [f"--{name}-address={address}" for name in ADDRESSES]
         ended = maia("run", *UNITS, *flags)
     assert ended.code == 2
     assert ended.err.count("\n") == 1

@@ -33,7 +33,7 @@ def flags() -> list[str]:
 
 def draw(maia: Maia) -> None:
     """A red circle, and nothing."""
-    picture = Image.new("RGB", (224, 224), "white")
+    picture = Image.new("RGB", (224, 224), (200, 200, 200))
     picture.save(maia.folder / "nothing.png")
     ImageDraw.Draw(picture).ellipse((60, 60, 140, 140), fill=(220, 30, 30))
     picture.save(maia.folder / "circle.png")
@@ -93,11 +93,11 @@ def test_measure_with_servers_of_its_own_darkens_where_the_unit_does_not_respond
     maia: Maia, no_processes_left: Left
 ) -> None:
     draw(maia)
-    ended = maia("measure", "--up", "--model", "scene-neurons", "--unit", "mono:0", "--out", "views", "circle.png")
+    ended = maia("measure", "--up", "--model", "scene-neurons", "--unit", "mono:23", "--out", "views", "circle.png")
     assert ended.code == 0, ended.err
-    view = np.asarray(Image.open(maia.folder / "views" / "circle.mono-0.png"))
+    view = np.asarray(Image.open(maia.folder / "views" / "circle.mono-23.png"))
     assert view[100, 100].tolist() == [220, 30, 30]
-    assert view[10, 10].tolist() == [63, 63, 63]
+    assert view[10, 10].tolist() == [50, 50, 50]
     assert no_processes_left() == []
 
     wrong = maia("measure", "--up", "--model", "scene-neurons", "--unit", "mono:900", "circle.png")

@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from maia.cli import demo, doctor, exemplars, measure, report, run, serve, up
-from maia.cli.errors import DONE, reporting
+from maia.cli.errors import DONE, INTERRUPTED, reporting
 
 HELP: Final = """Let an agent explain the units of a neural network by experiments.
 
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         code: object = command.main(given or ["--help"], prog_name="maia", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has turned it into a code, without a word
         return code if isinstance(code, int) else DONE
 
     return reporting(program)
