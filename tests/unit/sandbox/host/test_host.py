@@ -6,14 +6,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from maia.sandbox import Host, Sandbox, SessionError, State, probe
+
+REPOSITORY = Path(__file__).parents[4]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -157,3 +161,25 @@ async def test_where_the_kernel_refuses_a_step_it_is_named_with_its_remedy(tmp_p
         check=False,
     )
     assert answer.stdout == f"unshare(user) {errno.ENOSPC} True\nFalse unshare(user)\n", answer.stderr
+
+
+async def test_an_installation_below_tmp_works_and_tmp_stays_the_sessions_own() -> None:
+    program = (
+        "import asyncio, maia.sandbox\n"
+        "async def main():\n"
+        "    async with maia.sandbox.Host() as host, await host.open(policy='off') as session:\n"
+        "        outcome = await session.run('import os, scipy.ndimage, maia.sandbox.guest.names as n\\n'\n"
+        "            'open(\\'/tmp/own\\', \\'w\\').close()\\nprint(n.__file__, os.listdir(os.path.dirname(MARK)))'\n"
+        "            .replace('MARK', repr(maia.sandbox.__file__)))\n"
+        "        print(outcome.output, outcome.message)\n"
+        "asyncio.run(main())\n"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        for part in ("sandbox/maia/sandbox", "protos/maia/execution"):
+            shutil.copytree(REPOSITORY / part, Path(home, "maia", Path(part).name))
+        answer = subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONPATH": home}, capture_output=True, text=True, check=False
+        )
+        assert answer.stdout.startswith(f"{home}/maia/sandbox/guest/names.py ["), answer.stderr
+        assert "host" not in answer.stdout.partition("[")[2]
+    assert not Path("/tmp/own").exists()

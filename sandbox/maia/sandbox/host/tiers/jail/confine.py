@@ -58,11 +58,13 @@ class Cell:
     Attributes:
         proc: Descriptor of the launcher's /proc, closed in every guest.
         filter: The seccomp program.
+        kept: Names in /tmp that every guest keeps.
         home: Descriptor of the zygote's own pid namespace, closed in every guest.
     """
 
     proc: int
     filter: bytes
+    kept: tuple[str, ...]
     home: int = -1
 
     def before_fork(self) -> None:
@@ -95,7 +97,7 @@ class Cell:
                 kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map is root's
                 write_id_maps(self.proc, "self", GUEST_ID, GUEST_ID)
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-        mount_tmp(limits["tmp_mb"])
+        mount_tmp(limits["tmp_mb"], self.kept)
         kernel.sethostname(b"sandbox")
         os.chdir("/tmp")  # noqa: S108  the jail's own
         os.umask(0o077)

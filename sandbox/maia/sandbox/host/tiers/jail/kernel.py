@@ -11,6 +11,8 @@ from typing import Final
 
 __all__ = [
     "StepError",
+    "attach_tree",
+    "clone_tree",
     "drop_capabilities",
     "install_seccomp",
     "machine_index",
@@ -58,6 +60,8 @@ SECCOMP_MODE_FILTER: Final = 2
 
 _CAPSET: Final = (126, 91)
 _PIVOT_ROOT: Final = (155, 41)
+_OPEN_TREE: Final = (428, 428)
+_MOVE_MOUNT: Final = (429, 429)
 _MOUNT_SETATTR: Final = (442, 442)
 _SETHOSTNAME: Final = (170, 161)
 _MACHINES: Final = {"x86_64": 0, "aarch64": 1}
@@ -98,8 +102,10 @@ def machine_index() -> int:
     return _MACHINES[machine]
 
 
-def _syscall(step: str, numbers: tuple[int, int], *arguments: object) -> None:
-    _check(step, _libc().syscall(ctypes.c_long(numbers[machine_index()]), *arguments))
+def _syscall(step: str, numbers: tuple[int, int], *arguments: object) -> int:
+    result = int(_libc().syscall(ctypes.c_long(numbers[machine_index()]), *arguments))
+    _check(step, result)
+    return result
 
 
 def unshare(flags: int, step: str) -> None:
@@ -134,6 +140,19 @@ def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
     _syscall(
         f"mount_setattr({target})", _MOUNT_SETATTR, at_fdcwd, os.fsencode(target), flags, ctypes.byref(change), size
     )
+
+
+def clone_tree(path: str) -> int:
+    """A detached copy of what is mounted at a path and below, as a descriptor. Linux 5.2 or later."""
+    at_fdcwd, at_recursive, open_tree_clone = -100, 0x8000, 1
+    flags = ctypes.c_uint(open_tree_clone | os.O_CLOEXEC | at_recursive)
+    return _syscall(f"open_tree({path})", _OPEN_TREE, at_fdcwd, os.fsencode(path), flags)
+
+
+def attach_tree(tree: int, path: str) -> None:
+    """Mount a detached copy."""
+    at_fdcwd, from_empty_path = -100, 4
+    _syscall(f"move_mount({path})", _MOVE_MOUNT, tree, b"", at_fdcwd, os.fsencode(path), ctypes.c_uint(from_empty_path))
 
 
 def umount(target: str) -> None:

@@ -22,7 +22,7 @@ from maia.sandbox.host.tiers.jail.confine import GUEST_ID, Cell, write_id_maps
 from maia.sandbox.host.tiers.jail.filter import assemble
 from maia.sandbox.host.tiers.jail.keeper import keep
 from maia.sandbox.host.tiers.jail.plan import Plan
-from maia.sandbox.host.tiers.jail.root import enter_new_root, mount_tmp
+from maia.sandbox.host.tiers.jail.root import below_tmp, enter_new_root, mount_tmp
 
 _CAP_SYS_ADMIN = 21
 _NAMESPACES = (
@@ -72,8 +72,9 @@ def _isolate(plan: Plan) -> Cell:
         enter_new_root(plan)
     for flag, name in _NAMESPACES:
         kernel.unshare(flag, name)
-    mount_tmp(16)  # the zygote's own; guests mount theirs over it
-    return Cell(proc, filter_program)
+    kept = below_tmp(plan)
+    mount_tmp(16, kept)  # the zygote's own; guests mount theirs over it
+    return Cell(proc, filter_program, kept)
 
 
 def _is_administrator() -> bool:

@@ -12,7 +12,7 @@ from maia.sandbox.host.tiers.jail import kernel
 if TYPE_CHECKING:
     from maia.sandbox.host.tiers.jail.plan import Plan
 
-__all__ = ["enter_new_root", "mount_tmp"]
+__all__ = ["below_tmp", "enter_new_root", "mount_tmp"]
 
 # Where the new root is put together: a directory that every Linux has and that holds none of what the root shows.
 _WORKPLACE: Final = "/sys"
@@ -42,7 +42,7 @@ def enter_new_root(plan: Plan) -> None:
     for path in plan.binds:
         if any(path.startswith(f"{mask}/") for mask in plan.masks):
             _bind(path)
-    Path(_WORKPLACE, "tmp").mkdir()
+    Path(_WORKPLACE, "tmp").mkdir(exist_ok=True)
     Path(_WORKPLACE, "etc").mkdir(exist_ok=True)
     Path(_WORKPLACE, "etc/passwd").write_text(_USERS)
     devices = [f"/dev/{name}" for name in _DEVICES]
@@ -72,7 +72,23 @@ def _mount_point(path: str, *, directory: bool) -> None:
         point.touch()
 
 
-def mount_tmp(megabytes: int) -> None:
-    """Put a fresh, private /tmp in place; nothing in it can be executed."""
+def mount_tmp(megabytes: int, kept: tuple[str, ...]) -> None:
+    """Put a fresh, private /tmp in place; nothing in it can be executed.
+
+    Args:
+        megabytes: Its size.
+        kept: Names in the present /tmp that stay, read-only: an installation below /tmp would be hidden otherwise.
+    """
+    trees = [(name, kernel.clone_tree(f"/tmp/{name}")) for name in kept]  # noqa: S108  the jail's own
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     kernel.mount("tmpfs", "/tmp", "tmpfs", flags, f"mode=0777,size={megabytes}m,nr_inodes=4096")  # noqa: S108  the jail's own
+    for name, tree in trees:
+        point = Path("/tmp", name)  # noqa: S108  the jail's own
+        point.mkdir()
+        kernel.attach_tree(tree, str(point))
+        os.close(tree)
+
+
+def below_tmp(plan: Plan) -> tuple[str, ...]:
+    """Names in /tmp through which the plan's paths lead."""
+    return tuple(sorted({Path(path).parts[2] for path in plan.binds if path.startswith("/tmp/")}))  # noqa: S108  the jail's own
