@@ -147,6 +147,7 @@ class Runner:
             arguments=[encode_value(value, convert=to_host) for value in arguments],
             keywords={key: encode_value(value, convert=to_host) for key, value in keywords.items()},
         )
+        self._flush()  # a print without a newline stands before what the tool shows
         result = self._shielded_exchange(pb.GuestFrame(tool_call=request))
         if self._pending:
             raise Stopped

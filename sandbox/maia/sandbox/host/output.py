@@ -13,7 +13,7 @@ __all__ = ["Output"]
 
 _CHUNK: Final = 1 << 16
 _MAX_DRAIN: Final = 1 << 22
-"""Most bytes read at once after a block; a pipe holds far less unless someone keeps writing."""
+"""Most bytes read at once; a pipe holds far less unless someone keeps writing."""
 
 
 class Output:
@@ -51,11 +51,15 @@ class Output:
         self._add(data)
         return bool(data)
 
-    def drain(self, descriptor: int) -> None:
-        """Take all that a non-blocking descriptor has to give, within reason, and end the text."""
+    def catch_up(self, descriptor: int) -> None:
+        """Take all that a non-blocking descriptor has to give, within reason, so that what comes next stands after it."""
         for _ in range(_MAX_DRAIN // _CHUNK):
             if not self.read(descriptor):
                 break
+
+    def drain(self, descriptor: int) -> None:
+        """Catch up, and end the text."""
+        self.catch_up(descriptor)
         if not self.exceeded:
             self._emit(self._decoder.decode(b"", final=True))
 

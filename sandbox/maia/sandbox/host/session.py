@@ -115,7 +115,7 @@ class Session:
         loop.add_reader(self._output_fd, self._take_output, output, watch)
         try:
             self._guest.thaw()
-            ended = await self._converse(pb.RunBlock(block_id=self._blocks, source=source), watch)
+            ended = await self._converse(pb.RunBlock(block_id=self._blocks, source=source), output, watch)
             return await self._finish(ended, output, watch)
         except ProtocolError as error:
             raise self._end(SessionError(f"the session broke the protocol and was ended: {error}")) from error
@@ -150,7 +150,7 @@ class Session:
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
-    async def _converse(self, block: pb.RunBlock, watch: Watch) -> pb.GuestBlockEnded | Exit:
+    async def _converse(self, block: pb.RunBlock, output: Output, watch: Watch) -> pb.GuestBlockEnded | Exit:
         """Send the block and answer tool calls until it ends, by the guest's word or by its death."""
         try:
             await self._send(pb.HostFrame(run_block=block))
@@ -158,6 +158,7 @@ class Session:
                 frame = await read_frame(self._reader, pb.GuestFrame)
                 kind = frame.WhichOneof("kind")
                 if kind == "tool_call":
+                    self._catch_up(output, watch)  # what was printed before the call is told before it
                     result = await self._broker.answer(frame.tool_call, watch)
                     await self._send(pb.HostFrame(tool_result=result))
                 elif kind == "block_ended" and frame.block_ended.block_id == block.block_id:
@@ -218,6 +219,11 @@ class Session:
     def _take_output(self, output: Output, watch: Watch) -> None:
         if not output.read(self._output_fd) and self._guest.ended.is_set():
             asyncio.get_running_loop().remove_reader(self._output_fd)
+        if output.exceeded:
+            watch.stop(Status.OUTPUT)
+
+    def _catch_up(self, output: Output, watch: Watch) -> None:
+        output.catch_up(self._output_fd)
         if output.exceeded:
             watch.stop(Status.OUTPUT)
 
