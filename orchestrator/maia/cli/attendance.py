@@ -30,11 +30,11 @@ async def attend(config: Config, subjects: Sequence[str], *, build: bool) -> NoR
     Raises:
         ServerDiedError: One did not start, or ended.
     """
-    configure_logs(level="warning")
     listen = {name: config.address(name) for name in ADDRESSES}
     others = [name for name in ADDRESSES if name != "subject"]
     async with Children(config.cache_dir / "logs", environment_without_keys()) as children:
         with Progress(Console(stderr=True)) as progress:
+            configure_logs(level="warning")  # after the view has begun, which shows them above itself
             progress.stage("starting the subject server")
             await children.start(server_commands(config, listen=listen, subjects=subjects, names=["subject"]))
             progress.done("the subject server is ready")

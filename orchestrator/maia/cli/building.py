@@ -28,8 +28,8 @@ async def build_exemplars(config: Config, subjects: Sequence[str], *, up: bool) 
     Raises:
         ServerDownError: The subject server does not answer.
     """
-    configure_logs(level="warning")
     with Progress(Console(stderr=True)) as progress:
+        configure_logs(level="warning")  # after the view has begun, which shows them above itself
         async with deployment(config, progress, up=up, subjects=subjects, names=["subject"]) as where:
             await build_sets(config, where, subjects, progress)
     Console().print(f"Exemplars: {exemplar_store(config)}", highlight=False, soft_wrap=True)

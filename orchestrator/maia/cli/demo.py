@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -40,15 +42,22 @@ def demo(
     settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted"})
     wishes = [Wish.of(model, "manual", units=units, file=None, count=None) for model, units in UNITS]
     code = run_async(investigate(settings, wishes, up=True, fresh=True, dialogue=False))
-    typer.echo(_NEXT)
+    typer.echo(_NEXT.format(maia=_as_called()))
     index = (settings.out / "index.html").resolve()
     if open_ and index.exists():
         typer.launch(str(index))
     return code
 
 
+def _as_called() -> str:
+    """How to call `maia` again: `make demo` leaves it in .venv/bin, where no shell looks."""
+    if shutil.which("maia"):
+        return "maia"
+    return sys.argv[0] if Path(sys.argv[0]).name == "maia" else f"{sys.executable} -m maia.cli"
+
+
 _NEXT: Final = """
 Next:
-  maia run --up --model scenes-cnn --unit-mode random --num-of-units 2
-  maia measure --up --model scenes-cnn --unit layer3:12 YOUR-PICTURE.png
-  maia run --up --agent claude-opus-4-5 --model scene-neurons --units or=5      (needs ANTHROPIC_API_KEY)"""
+  {maia} run --up --model scenes-cnn --unit-mode random --num-of-units 2
+  {maia} measure --up --model scenes-cnn --unit layer3:12 YOUR-PICTURE.png
+  {maia} run --up --agent claude-… --model scene-neurons --units or=5      (set ANTHROPIC_API_KEY first)"""

@@ -38,7 +38,6 @@ DatasetSize = Annotated[
         rich_help_panel=_SETTINGS,
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Where results go.", show_default="results")]
 Up = Annotated[
     bool,
     typer.Option("--up", help="Start servers for this command only, and end them with it.", rich_help_panel=_SERVERS),

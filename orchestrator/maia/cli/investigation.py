@@ -146,9 +146,9 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
     Returns:
         The exit code.
     """
-    configure_logs(level="warning")
     await check_names(config)
     with Progress(Console(stderr=True), dialogue=dialogue) as progress:
+        configure_logs(level="warning")  # after the view has begun, which shows them above itself
         investigation = Investigation(config, progress)
         try:
             await investigation.run(wishes, up=up, fresh=fresh)

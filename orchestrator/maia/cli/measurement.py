@@ -65,9 +65,9 @@ async def measure_files(
     Raises:
         CommandError: A file that is no picture, or a unit that the subject does not have.
     """
-    configure_logs(level="warning")
     pictures = [(file, read_picture(file)) for file in dict.fromkeys(files)]
     with Progress(Console(stderr=True)) as progress:
+        configure_logs(level="warning")  # after the view has begun, which shows them above itself
         async with deployment(config, progress, up=up, subjects=[model], names=_NEEDED) as where:
             if up:
                 await build_sets(config, where, [model], progress)

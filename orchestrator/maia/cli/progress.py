@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from maia.cli.results import why
 from maia.cli.words import clock, counted
 from maia.orchestrator.events import (
     BackboneReply,
@@ -171,8 +172,7 @@ class Progress:
             label = one_line(visible("; ".join(result.labels)), _LABEL_CHARS)
             line = Text.assemble(("✓ ", "green"), f"{place}{result.unit}  ", (label, "bold"), (f"  {facts}", "dim"))
         else:
-            reason = one_line(visible(result.reason), 2 * _LABEL_CHARS)
-            line = Text.assemble(("✗ ", "red"), f"{place}{result.unit}  ", (f"{result.status}: {reason}", "red"))
+            line = Text.assemble(("✗ ", "red"), f"{place}{result.unit}  ", (why(result), "red"))
         self._print(line)
 
     def _line(self) -> Table:

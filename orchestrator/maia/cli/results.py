@@ -76,12 +76,18 @@ def show_failures(console: Console, results: Sequence[UnitResult]) -> None:
         return
     console.print(Text(f"{counted(len(failed), 'unit')} without a finding:", style="bold"))
     for result in failed:
-        reason = one_line(visible(result.reason), 500)
-        console.print(Text(f"  {result.unit}: {result.status.replace('_', ' ')}. {reason}"), soft_wrap=True)
+        console.print(Text(f"  {result.unit}: {why(result)}"), soft_wrap=True)
     if any(result.status != "no_conclusion" for result in failed):
         console.print(Text("The same command again investigates these anew and leaves the finished ones as they are."))
     if any(result.status == "no_conclusion" for result in failed):
         console.print(Text("More --max-rounds may lead to a conclusion; --fresh investigates finished units again."))
+
+
+def why(result: UnitResult) -> str:
+    """Return in one line why a unit has no finding."""
+    if result.status == "interrupted":
+        return "interrupted"
+    return f"{result.status.replace('_', ' ')}: {one_line(visible(result.reason), 500)}"
 
 
 def _label(result: UnitResult) -> Text:

@@ -10,6 +10,8 @@ import typer
 from maia.cli import flags
 
 _UNITS = "Which units"
+_AGENT = "The agent"
+_RESULTS = "Results"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,24 +59,41 @@ def run(
             help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
             "compatible:NAME or replay:FOLDER.",
             show_default="scripted",
+            rich_help_panel=_AGENT,
         ),
     ] = None,
-    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Where a compatible server answers.")] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where a compatible server answers.", rich_help_panel=_AGENT),
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description")
+        str | None,
+        typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description", rich_help_panel=_AGENT),
     ] = None,
     max_rounds: Annotated[
-        int | None, typer.Option(metavar="N", help="Replies whose code is run.", show_default="25")
+        int | None,
+        typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0")
+        int | None,
+        typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
     ] = None,
-    out: flags.Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),
+    ] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Investigate finished units again; what was there is kept in FOLDER/.replaced."),
+        typer.Option(
+            "--fresh",
+            help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
+            rich_help_panel=_RESULTS,
+        ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print the dialogue between agent and experiments.")] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
+    ] = False,
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
     generation_address: flags.GenerationAddress = None,
@@ -97,7 +116,7 @@ def run(
 
         maia run --up --model scene-neurons --units mono=23:or=3
 
-        maia run --agent claude-opus-4-5 --model scenes-cnn --unit-mode random --num-of-units 2
+        maia run --agent claude-… --model scenes-cnn --unit-mode random --num-of-units 2
     """
     given = dict(locals())
     from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what a run needs

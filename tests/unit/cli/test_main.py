@@ -5,10 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from maia.cli import flags
+from maia.cli.config import ADDRESSES, Config
 from maia.cli.main import main
+from maia.cli.run import run
+from maia.services.exemplars.dataset import DEFAULT_SIZE
 
 COMMANDS = (
     ["demo"], ["run"], ["measure"], ["up"], ["serve"], ["exemplars", "build"], ["report"], ["doctor"],
@@ -93,3 +98,25 @@ def test_a_wrong_word_is_answered_in_one_line(
 def test_flags_may_be_spelled_with_underscores(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--unit_mode", "from_file", "--unit_file_path", "gone.json", "--model", "m"]) == 2
     assert "no unit file gone.json" in capsys.readouterr().err
+
+
+def test_the_help_names_the_defaults_that_hold() -> None:
+    def shown(flag: object) -> str:
+        return str(get_args(flag)[1].show_default)
+
+    for name, address in ADDRESSES.items():
+        assert shown(getattr(flags, f"{name.title()}Address")) == address
+    fields = Config.model_fields
+    for setting, flag in (
+        ("policy", flags.Policy),
+        ("wall_s", flags.WallSeconds),
+        ("cpu_s", flags.CpuSeconds),
+        ("memory_mb", flags.MemoryMb),
+        ("output_bytes", flags.OutputBytes),
+    ):
+        default = fields[setting].default
+        assert shown(flag) == (f"{default:g}" if isinstance(default, float) else str(default))
+    assert shown(flags.DatasetSize) == str(DEFAULT_SIZE)
+    for setting, parameter in get_type_hints(run, include_extras=True).items():
+        if setting in {"agent", "task", "max_rounds", "seed", "out"}:
+            assert shown(parameter) == str(fields[setting].default)
