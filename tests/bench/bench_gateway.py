@@ -44,6 +44,9 @@ UNIT = UnitName("scene-neurons", "mono", 0)
 class Nowhere:
     """A sink that drops what it is shown."""
 
+    def call_begins(self) -> None:
+        pass
+
     def show(self, parts: Sequence[Part]) -> None:
         """Drop them."""
 

@@ -16,6 +16,10 @@ from maia.wire.errors import InternalError
 MAX_SHOWN_CHARS: Final = 20_000
 """Longest run of output that a backbone is shown; the journal keeps all of it."""
 
+MAX_BLOCK_CHARS: Final = 100_000
+MAX_BLOCK_PICTURES: Final = 60
+"""Most that a backbone is shown of one block, output and displays together; the journal keeps all of it."""
+
 _LOST: Final = "All variables are lost: the next block starts in a new session, so define again what it needs."
 _SILENT: Final = "The block ran and printed nothing. Use print(...) or tools.display(...) to see results."
 
@@ -27,17 +31,27 @@ class Transcript:
     record: Record
     parts: list[Part] = field(default_factory=list)
     block: int = 0
-    _printed: list[str] = field(default_factory=list)
+    _run: list[str] = field(default_factory=list)
+    _unwritten: list[str] = field(default_factory=list)
 
     def begin(self, block: int) -> None:
         """Forget the last block."""
         self.block = block
         self.parts = []
-        self._printed = []
+        self._run = []
+        self._unwritten = []
 
     def printed(self, text: str) -> None:
         """Take a piece of output as it comes."""
-        self._printed.append(text)
+        self._run.append(text)
+        self._unwritten.append(text)
+
+    def call_begins(self) -> None:
+        """Journal the output so far, so that it stands before the call; for the backbone the run of output goes on."""
+        text = "".join(self._unwritten)
+        self._unwritten = []
+        if text:
+            self.record.journal.append(BlockOutput(block=self.block, text=text))
 
     def show(self, parts: Sequence[Part]) -> None:
         """Take what the block displays."""
@@ -47,11 +61,11 @@ class Transcript:
 
     def end_of_output(self) -> None:
         """Close the current run of output, so that what follows stands after it."""
-        text = "".join(self._printed)
-        self._printed = []
-        if text:
-            self.record.journal.append(BlockOutput(block=self.block, text=text))
-            self.parts.append(Text(_shortened(text.rstrip("\n"))))
+        self.call_begins()
+        text = "".join(self._run).rstrip("\n")
+        self._run = []
+        if text.strip():
+            self.parts.append(Text(_shortened(text)))
 
 
 @dataclass(slots=True)
@@ -78,7 +92,8 @@ class SandboxWorkbench:
             ended = await self._outcome(block, code)
         except SandboxError as error:
             raise InternalError(f"the sandbox failed: {error}", reason="SANDBOX_FAILED") from error
-        self.transcript.end_of_output()
+        finally:
+            self.transcript.end_of_output()  # also of a block that a fault or the user cut short
         self.record.journal.append(ended, sync=True)
         return self._shown(ended)
 
@@ -99,7 +114,7 @@ class SandboxWorkbench:
             return _not_run(block, str(error), State.KEPT)
 
     def _shown(self, ended: BlockEnded) -> Shown:
-        parts = self.transcript.parts
+        parts = _bounded(self.transcript.parts)
         if ended.message:
             parts.append(Text(_shortened(ended.message)))
         if ended.state == State.LOST.value:
@@ -119,6 +134,18 @@ def _ended(block: int, outcome: Outcome) -> BlockEnded:
 
 def _not_run(block: int, message: str, state: State) -> BlockEnded:
     return BlockEnded(block=block, status=Status.KILLED.value, message=message, state=state.value, usage={})
+
+
+def _bounded(parts: Sequence[Part]) -> list[Part]:
+    """Keep what one block shows within bounds, its beginning first: a loop that displays would fill a whole context."""
+    chars = pictures = 0
+    for position, part in enumerate(parts):
+        chars += len(part.text) if isinstance(part, Text) else 0
+        pictures += not isinstance(part, Text)
+        if chars > MAX_BLOCK_CHARS or pictures > MAX_BLOCK_PICTURES:
+            note = f"[… the last {len(parts) - position:,} texts and pictures of this block are left out; show less …]"
+            return [*parts[:position], Text(note)]
+    return list(parts)
 
 
 def _shortened(text: str) -> str:

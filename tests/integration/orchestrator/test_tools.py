@@ -40,6 +40,9 @@ UNIT = UnitName("scene-neurons", "mono", 0)
 class Shown:
     parts: list[Part] = field(default_factory=list)
 
+    def call_begins(self) -> None:
+        pass
+
     def show(self, parts: Sequence[Part]) -> None:
         self.parts += parts
 

@@ -45,6 +45,10 @@ log = structlog.stdlib.get_logger("maia.gateway")
 class Sink(Protocol):
     """Takes what a block shows beside its output, in order."""
 
+    def call_begins(self) -> None:
+        """Journal all output so far: the call's events come next."""
+        ...
+
     def show(self, parts: Sequence[Part]) -> None:
         """Show parts after all output so far."""
         ...
@@ -103,6 +107,7 @@ class Gateway:
         if self._record.tool_calls >= self._limits.calls:
             raise ToolError(f"this run has made its {self._limits.calls:,} tool calls; conclude from what you have")
         number = self._record.next_call()
+        self._sink.call_begins()
         refusal: ToolError | None = None
         try:
             arguments = {key: await admit(value, self._study.images) for key, value in arguments.items()}

@@ -245,6 +245,9 @@ class Shown:
 
     parts: list[Part] = field(default_factory=list)
 
+    def call_begins(self) -> None:
+        pass
+
     def show(self, parts: Sequence[Part]) -> None:
         self.parts += parts
 
