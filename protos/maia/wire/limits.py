@@ -11,7 +11,11 @@ MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
 """Largest encoded picture."""
 
 MAX_PICTURE_PIXELS: Final = 64 * 1000 * 1000
-"""Largest picture after decoding, width × height; checked from the header, before anything is decoded."""
+"""Largest picture after decoding, width × height; checked from the header, before anything is decoded. Also the most
+that pictures may have together where all are needed at once."""
+
+MAX_BATCH_PIXELS: Final = 16 * 1000 * 1000
+"""Most pixels that a server decodes for one batch, unless a single picture has more."""
 
 MAX_PROMPT_CHARS: Final = 20_000
 """Longest prompt or instruction."""

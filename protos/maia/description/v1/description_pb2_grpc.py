@@ -81,6 +81,8 @@ class DescriptionServiceServicer:
     def SummarizeImages(self, request, context):
         """Says what the pictures, or their highlighted regions, have in common.
 
+        All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+
         Errors: as DescribeImages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

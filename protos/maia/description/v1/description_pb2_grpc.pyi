@@ -50,6 +50,8 @@ class DescriptionServiceStub:
     SummarizeImages: _grpc.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]
     """Says what the pictures, or their highlighted regions, have in common.
 
+    All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+
     Errors: as DescribeImages.
     """
 
@@ -74,6 +76,8 @@ class DescriptionServiceAsyncStub(DescriptionServiceStub):
     """
     SummarizeImages: _aio.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]  # type: ignore[assignment]
     """Says what the pictures, or their highlighted regions, have in common.
+
+    All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
 
     Errors: as DescribeImages.
     """
@@ -114,6 +118,8 @@ class DescriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_description_pb2.SummarizeImagesResponse, _abc.Awaitable[_description_pb2.SummarizeImagesResponse]]:
         """Says what the pictures, or their highlighted regions, have in common.
+
+        All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
 
         Errors: as DescribeImages.
         """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence, Sized
 from typing import TypeVar
 
+from maia.type.v1 import type_pb2
 from maia.wire.errors import InvalidRequestError
-from maia.wire.limits import MAX_PICTURES, MAX_PROMPT_CHARS
+from maia.wire.limits import MAX_BATCH_PIXELS, MAX_PICTURE_PIXELS, MAX_PICTURES, MAX_PROMPT_CHARS
+from maia.wire.pictures import read_header
 
 _T = TypeVar("_T")
 
@@ -45,3 +48,42 @@ def batches(items: Sequence[_T], size: int) -> Iterator[tuple[int, Sequence[_T]]
     """Yield (index of the first, at most `size` items) until all are through."""
     for start in range(0, len(items), size):
         yield start, items[start : start + size]
+
+
+async def picture_batches(pictures: Sequence[type_pb2.Picture], size: int) -> list[range]:
+    """Return which pictures are worked on together: at most `size`, and MAX_BATCH_PIXELS unless one alone has more.
+
+    A small file can hold a huge picture, so that a count alone would not bound the memory. Headers are read in a
+    thread, since a hostile one takes its time.
+
+    Raises:
+        InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
+    """
+    batch_of: list[range] = []
+    start = pixels = 0
+    for index, added in enumerate(await asyncio.to_thread(_pixels, pictures)):
+        if index > start and (index - start == size or pixels + added > MAX_BATCH_PIXELS):
+            batch_of.append(range(start, index))
+            start, pixels = index, 0
+        pixels += added
+    return [*batch_of, range(start, len(pictures))]
+
+
+async def check_together(pictures: Sequence[type_pb2.Picture]) -> None:
+    """Refuse pictures that are too large to be held decoded all at once.
+
+    Raises:
+        InvalidRequestError: REQUEST_TOO_LARGE, metadata "limit"; or as `picture_batches`.
+    """
+    pixels = sum(await asyncio.to_thread(_pixels, pictures))
+    if pixels > MAX_PICTURE_PIXELS:
+        raise InvalidRequestError(
+            f"the pictures have {pixels} pixels together; send at most {MAX_PICTURE_PIXELS} at a time",
+            reason="REQUEST_TOO_LARGE",
+            metadata={"limit": str(MAX_PICTURE_PIXELS)},
+        )
+
+
+def _pixels(pictures: Sequence[type_pb2.Picture]) -> list[int]:
+    headers = (read_header(picture.data, index=index) for index, picture in enumerate(pictures))
+    return [header.width * header.height for header in headers]

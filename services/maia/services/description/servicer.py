@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from maia.description.v1 import description_pb2, description_pb2_grpc
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import batches, check_count
+from maia.services._runtime.requests import check_count, check_together, picture_batches
 from maia.services.description.model import Describer, View
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError
@@ -47,8 +47,8 @@ class DescriptionServicer(description_pb2_grpc.DescriptionServiceServicer):
         check_count(request.items, "item")
         deadline = Deadline.of(context)
         response = description_pb2.DescribeImagesResponse()
-        for start, items in batches(request.items, BATCH):
-            work = partial(self._describe, items, start)
+        for batch in await picture_batches([item.picture for item in request.items], BATCH):
+            work = partial(self._describe, request.items, batch)
             response.descriptions.extend(await self._thread.run(work, deadline, doing="describing"))
         return response
 
@@ -57,12 +57,13 @@ class DescriptionServicer(description_pb2_grpc.DescriptionServiceServicer):
         self, request: description_pb2.SummarizeImagesRequest, context: _Context[Any, Any]
     ) -> description_pb2.SummarizeImagesResponse:
         check_count(request.items, "item")
+        await check_together([item.picture for item in request.items])
         work = partial(self._summarize, request.items)
         summary = await self._thread.run(work, Deadline.of(context), doing="summarizing")
         return description_pb2.SummarizeImagesResponse(summary=summary)
 
-    def _describe(self, items: _Items, start: int) -> list[str]:
-        return self._describer.describe([_view(item, start + i) for i, item in enumerate(items)])
+    def _describe(self, items: _Items, batch: range) -> list[str]:
+        return self._describer.describe([_view(items[index], index) for index in batch])
 
     def _summarize(self, items: _Items) -> str:
         return self._describer.summarize([_view(item, i) for i, item in enumerate(items)])

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from maia.editing.v1 import editing_pb2, editing_pb2_grpc
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import batches, check_count, check_prompt
+from maia.services._runtime.requests import check_count, check_prompt, picture_batches
 from maia.services.editing.model import Edit, Edited, Editor
 from maia.wire.deadline import Deadline
 from maia.wire.pictures import decode_picture, png_picture
@@ -48,15 +48,16 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
             check_prompt(item.instruction, index)
         deadline = Deadline.of(context)
         response = editing_pb2.EditImagesResponse()
-        for start, items in batches(request.items, BATCH):
-            for edited in await self._thread.run(partial(self._edit, items, start), deadline, doing="editing"):
+        for batch in await picture_batches([item.picture for item in request.items], BATCH):
+            work = partial(self._edit, request.items, batch)
+            for edited in await self._thread.run(work, deadline, doing="editing"):
                 response.images.add(picture=png_picture(edited.png), warnings=edited.warnings)
         return response
 
-    def _edit(self, items: Sequence[editing_pb2.EditItem], start: int) -> list[Edited]:
+    def _edit(self, items: Sequence[editing_pb2.EditItem], batch: range) -> list[Edited]:
         edits = [
-            Edit(item.picture.data, decode_picture(item.picture, index=start + i), item.instruction, item.seed)
-            for i, item in enumerate(items)
+            Edit(item.picture.data, decode_picture(item.picture, index=index), item.instruction, item.seed)
+            for index, item in ((index, items[index]) for index in batch)
         ]
         return self._editor.edit(edits)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
 from typing_extensions import override
 
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import batches, check_count
+from maia.services._runtime.requests import check_count, picture_batches
 from maia.services.subject.model import Measurements, Subject, SubjectInfo, Unit
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
-from maia.type.v1 import type_pb2
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError, NotFoundError
 from maia.wire.limits import MAX_MEASUREMENTS
@@ -66,12 +65,10 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         maps = not request.activations_only
         deadline = Deadline.of(context)
         response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
-        for start, pictures in batches(request.pictures, BATCH):
+        for batch in await picture_batches(request.pictures, BATCH):
 
-            def measure(
-                start: int = start, pictures: Sequence[type_pb2.Picture] = pictures
-            ) -> list[subject_pb2.PictureMeasurement]:
-                decoded = [decode_picture(picture, index=start + i) for i, picture in enumerate(pictures)]
+            def measure(batch: range = batch) -> list[subject_pb2.PictureMeasurement]:
+                decoded = [decode_picture(request.pictures[index], index=index) for index in batch]
                 return _packed(subject.measure(decoded, units, maps=maps))
 
             response.pictures.extend(await self._thread.run(measure, deadline, doing="measuring"))

@@ -46,6 +46,7 @@ async def test_work_of_a_caller_who_hung_up_is_dropped() -> None:
         second = asyncio.create_task(thread.run(lambda: ran.append("cancelled"), Deadline(), doing="x"))
         await asyncio.sleep(0)
         second.cancel()
+        await asyncio.gather(second, return_exceptions=True)  # only now has the loop told the thread
         release.set()
         await first
         await thread.run(lambda: ran.append("next"), Deadline(), doing="x")
