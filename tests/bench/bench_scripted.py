@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
+from tests.bench.table import show
+
 from maia.orchestrator.agents.scripted.concepts import Concept, Hypothesis, Vocabulary
 from maia.orchestrator.agents.scripted.experiments import exemplar_regions
 from maia.orchestrator.conversation import Message, Text
 from maia.orchestrator.events import RunStarted, TextPart, UserMessage
 from maia.orchestrator.journal import JournalReader
-from tests.bench.table import show
 
 NEURONS = 20
 SEED = 1
@@ -98,7 +99,7 @@ def _hypotheses(concepts: list[Concept]) -> Iterator[Hypothesis]:
 
 def _rate(hypothesis: Hypothesis, vocabulary: Vocabulary) -> float:
     """How many scenes fit by chance."""
-    rates = [1 - (1 - _share(concept, vocabulary)) ** THINGS_A_SCENE for concept in hypothesis.concepts]
+    rates: list[float] = [1 - (1 - _share(concept, vocabulary)) ** THINGS_A_SCENE for concept in hypothesis.concepts]
     if hypothesis.join == "and":
         return math.prod(rates)
     return 1 - math.prod(1 - rate for rate in rates)

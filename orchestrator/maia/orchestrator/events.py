@@ -185,7 +185,7 @@ class BlockOutput:
 
 @dataclass(config=_STRICT, slots=True)
 class BlockEnded:
-    """How a block ended: the sandbox's outcome. `message` is what the backbone was shown of it, a traceback included."""
+    """How a block ended: the sandbox's outcome. `message` is what the backbone was shown of it, with any traceback."""
 
     block: int
     status: str

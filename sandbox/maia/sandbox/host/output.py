@@ -52,7 +52,7 @@ class Output:
         return bool(data)
 
     def catch_up(self, descriptor: int) -> None:
-        """Take all that a non-blocking descriptor has to give, within reason, so that what comes next stands after it."""
+        """Take all that a non-blocking descriptor has to give, within reason, so that what follows stands after."""
         for _ in range(_MAX_DRAIN // _CHUNK):
             if not self.read(descriptor):
                 break
