@@ -4,12 +4,14 @@ A line is a JSON object, so that any tool can read it, and carries what recognis
 
     {"format":1,"length":<bytes of the event>,"checksum":"<CRC-32, 8 hex digits>","event":{…}}
 
-Length and checksum are of the event's bytes exactly as they stand in the line. A last line that was cut (a kill, a
-full disk) is left out by readers and cut off by the next writer; a damaged line anywhere else is an error.
+Length and checksum are of the event's bytes exactly as they stand in the line. A last line without its end (a kill, a
+full disk) is left out by readers and cut off by the next writer; a whole line that is damaged, or of a format that
+this version does not know, is an error wherever it stands, and nothing of it is cut off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -53,12 +55,12 @@ def decode_line(line: bytes) -> Event:
     if not (separator and rest.endswith(b"}\n")):
         raise ValueError("not a whole journal line")
     fields = json.loads(head + b"}")
-    if fields["format"] != FORMAT:
-        raise ValueError(f"format {fields['format']}; this version reads format {FORMAT}")
+    if fields.get("format") != FORMAT:
+        raise ValueError(f"format {fields.get('format')}; this version reads format {FORMAT}")
     body = rest[:-2]
-    if fields["length"] != len(body):
-        raise ValueError(f"{len(body)} bytes where {fields['length']} were written")
-    if fields["checksum"] != f"{zlib.crc32(body):08x}":
+    if fields.get("length") != len(body):
+        raise ValueError(f"{len(body)} bytes where {fields.get('length')} were written")
+    if fields.get("checksum") != f"{zlib.crc32(body):08x}":
         raise ValueError("the checksum does not fit")
     return event_adapter.validate_json(body)
 
@@ -112,15 +114,19 @@ class JournalWriter:
         path = folder / FILE_NAME
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
+            self._file = path.open("ab", buffering=0)  # what a full disk refused must not be tried again by close()
         except OSError as error:
             raise JournalError(f"{folder} cannot be written: {error.strerror}; use another --out") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.truncate(_whole_lines(path)[1])
+            self._bytes = _whole_lines(path)[1]
+            self._file.truncate(self._bytes)
         except BlockingIOError as error:
             self._file.close()
             raise JournalError(f"another run is writing {path}; wait for it or use another --out") from error
+        except OSError as error:
+            self._file.close()
+            raise JournalError(f"{path} cannot be locked or cut: {error.strerror}; use another --out") from error
         except JournalError:
             self._file.close()
             raise
@@ -141,12 +147,11 @@ class JournalWriter:
             sync: Return only when the event, and all before it, would survive a power cut.
 
         Raises:
-            JournalError: The disk refuses.
+            JournalError: The disk refuses; the journal ends with the event before.
         """
         event = dataclasses.replace(event, at=round(time.monotonic() - self._clock, 4))
         try:
-            self._file.write(encode_line(event))
-            self._file.flush()
+            self._write(encode_line(event))
             if sync:
                 os.fsync(self._file.fileno())
         except OSError as error:
@@ -169,15 +174,38 @@ class JournalWriter:
             half.write_bytes(picture.data)
             half.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                half.unlink(missing_ok=True)
             raise JournalError(f"{path} cannot be written: {error.strerror}") from error
         self._known.add(sha256)
         return sha256
 
     def close(self) -> None:
-        """Flush to disk and give up the lock."""
-        if not self._file.closed:
+        """Flush to disk and give up the lock.
+
+        Raises:
+            JournalError: The disk refuses.
+        """
+        if self._file.closed:
+            return
+        try:
             os.fsync(self._file.fileno())
+        except OSError as error:
+            raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
+        finally:
             self._file.close()
+
+    def _write(self, line: bytes) -> None:
+        """Write a whole line or none: after half of one, the next event would make the journal unreadable."""
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._bytes)
+            raise
+        self._bytes += written
 
 
 def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
@@ -197,7 +225,7 @@ def _whole_lines(path: Path) -> tuple[list[tuple[int, Event]], int]:
         try:
             lines.append((offset, decode_line(line)))
         except ValueError as error:
-            if offset + len(line) == len(data):
+            if not line.endswith(b"\n"):  # only the last one can be without
                 break
             raise JournalError(f"{path}, line {number}: {error}") from error
         offset += len(line)

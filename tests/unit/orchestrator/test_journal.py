@@ -1,5 +1,8 @@
 """The journal: what was written comes back, and what was torn or altered is noticed."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,55 @@ def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(whole)
     with pytest.raises(JournalError, match="format 2"):
         JournalReader(tmp_path)
+
+
+@pytest.mark.parametrize("line", [-1, 0])
+def test_a_later_format_or_a_damaged_whole_line_is_never_cut_off(tmp_path: Path, line: int) -> None:
+    write(tmp_path)
+    lines = (tmp_path / FILE_NAME).read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'{"format":1,', b'{"format":2,')
+    written = b"".join(lines)
+    (tmp_path / FILE_NAME).write_bytes(written)
+    for opened in (JournalReader, JournalWriter):
+        with pytest.raises(JournalError, match="format 2"):
+            opened(tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    "line", [b"noise", b"{}", b'{"a":1,"event":{}}', b'[1,"event":{}}', b'{"format":1,"event":{}}']
+)
+def test_a_line_that_is_none_of_ours_is_an_error(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(line + b"\n")
+    with pytest.raises(JournalError, match=r"journal\.jsonl, line 1"):
+        JournalReader(tmp_path)
+
+
+@contextmanager
+def disk_with_room_for(size: int) -> Iterator[None]:
+    """No file of this process can be longer: as on a full disk, a write stops in the middle of a line."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path) -> None:
+    before = len(write(tmp_path))
+    with disk_with_room_for(before + 50):
+        with pytest.raises(JournalError, match=r"journal\.jsonl cannot be written"), JournalWriter(tmp_path) as journal:
+            journal.append(EVENTS[0])
+        with pytest.raises(JournalError, match="cannot be written"), JournalWriter(tmp_path) as journal:
+            journal.add_picture(Picture(b"x" * 100_000, "image/png", 1, 1))
+    assert (tmp_path / FILE_NAME).stat().st_size == before
+    assert list((tmp_path / "images").iterdir()) == []
+    with JournalWriter(tmp_path) as journal:
+        with disk_with_room_for(before + 50), pytest.raises(JournalError):
+            journal.append(EVENTS[0])
+        journal.append(EVENTS[2])
+    assert [event.kind for event in JournalReader(tmp_path).events][3:] == ["finished"]
 
 
 def test_two_writers_of_one_journal_are_refused(tmp_path: Path) -> None:
