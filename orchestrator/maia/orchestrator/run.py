@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
@@ -21,8 +20,8 @@ from maia.orchestrator.gateway import Gateway
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import load_task
-from maia.orchestrator.toolbox import Study
+from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.toolbox import Study, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
 from maia.sandbox import Limits, SandboxError
@@ -75,12 +74,18 @@ async def investigate_unit(
 
     Returns:
         Finished with a conclusion or without one; Stopped when a server, the sandbox or the backbone failed for good,
-        which ends this unit and no other.
+        which ends this unit and no other. When the servers fail before the run has begun, there is no journal.
 
     Raises:
+        NotFoundError: There is no such task.
         JournalError: The journal cannot be written, or holds a run already.
         asyncio.CancelledError: The run was interrupted; the journal says so.
     """
+    task = load_task(settings.task)
+    try:
+        run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
+    except MaiaError as error:
+        return _stopped(error)
     folder = unit_folder(settings.out, settings.agent, unit)
     with JournalWriter(folder) as journal:
         if JournalReader(folder).events:
@@ -88,65 +93,80 @@ async def investigate_unit(
         if on_event is not None:
             journal.listeners.append(on_event)
         try:
-            return await _investigate(unit, lab, settings, Record(journal))
+            return await run.investigate(Record(journal))
         except asyncio.CancelledError:
             journal.append(Stopped(why="interrupted", reason="INTERRUPTED", message="stopped by the user"), sync=True)
             raise
         except JournalError:
             raise
         except (MaiaError, SandboxError) as error:
-            reason = error.reason if isinstance(error, MaiaError) else "SANDBOX_FAILED"
-            stopped = Stopped(why="failed", reason=reason, message=str(error))
+            stopped = _stopped(error)
             journal.append(stopped, sync=True)
             return stopped
 
 
-async def _investigate(unit: UnitName, lab: Lab, settings: RunSettings, record: Record) -> Finished:
-    task = load_task(settings.task)
-    subject, generator, editor, describer = await _introductions(lab.servers, unit)
-    system_prompt = task.system_prompt(
-        api=api_text(), prompt_guide=generator.prompt_guide, instruction_guide=editor.instruction_guide
-    )
-    record.journal.append(
-        RunStarted(
-            unit=unit,
-            agent=settings.agent,
-            task=settings.task,
-            seed=settings.seed,
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run, once the servers have said who they are."""
+
+    unit: UnitName
+    lab: Lab
+    settings: RunSettings
+    task: Task
+    subject: SubjectInfo
+    generator: Generator
+    editor: Editor
+    describer: Describer
+
+    async def investigate(self, record: Record) -> Finished:
+        """Run the loop in a session of its own."""
+        started = self._started()
+        record.journal.append(started, sync=True)
+        transcript = Transcript(record)
+        images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
+        study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
+        gateway = Gateway(study, record, transcript)
+        workbench = SandboxWorkbench(
+            record,
+            transcript,
+            lambda: self.lab.host.open(
+                tools=gateway.tools(),
+                constants=gateway.constants(),
+                limits=self.settings.limits,
+                seed=self.settings.seed,
+                policy=self.settings.policy,
+                images=images,
+                on_output=transcript.printed,
+            ),
+        )
+        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, self.settings.max_rounds)
+        try:
+            return await agent.run()
+        finally:
+            await workbench.close()
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            unit=self.unit,
+            agent=self.settings.agent,
+            task=self.settings.task,
+            seed=self.settings.seed,
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             versions={"maia": importlib.metadata.version("maia"), "python": platform.python_version()},
             servers={
-                "subject": f"{subject.name} {subject.revision}",
-                "generation": f"{generator.name} {generator.revision}",
-                "editing": f"{editor.name} {editor.revision}",
-                "description": f"{describer.name} {describer.revision}",
+                "subject": f"{self.subject.name} {self.subject.revision}",
+                "generation": f"{self.generator.name} {self.generator.revision}",
+                "editing": f"{self.editor.name} {self.editor.revision}",
+                "description": f"{self.describer.name} {self.describer.revision}",
             },
-            sandbox={"tier": lab.host.tier, "policy": settings.policy},
-            config=settings.config,
-            system_prompt=system_prompt,
-        ),
-        sync=True,
-    )
-    transcript = Transcript(record)
-    images = ImageTable(record, tag=_tag(unit, settings))
-    gateway = Gateway(Study(lab.servers, images, unit, subject.revision, settings.seed), record, transcript)
-    workbench = SandboxWorkbench(
-        record,
-        transcript,
-        lambda: lab.host.open(
-            tools=gateway.tools(),
-            constants=gateway.constants(),
-            limits=settings.limits,
-            seed=settings.seed,
-            policy=settings.policy,
-            images=images,
-            on_output=transcript.printed,
-        ),
-    )
-    try:
-        return await Agent(lab.backbone, workbench, record, task, system_prompt, settings.max_rounds).run()
-    finally:
-        await workbench.close()
+            sandbox={"tier": self.lab.host.tier, "policy": self.settings.policy},
+            config=self.settings.config,
+            system_prompt=self.task.system_prompt(
+                api=api_text(),
+                prompt_guide=self.generator.prompt_guide,
+                instruction_guide=self.editor.instruction_guide,
+            ),
+        )
 
 
 async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo, Generator, Editor, Describer]:
@@ -160,9 +180,9 @@ async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo,
     )
 
 
-def _tag(unit: UnitName, settings: RunSettings) -> str:
-    """Name a run in image ids and logs: the same when it is repeated, another for every other run."""
-    return hashlib.sha256(f"{settings.agent} {settings.task} {settings.seed} {unit}".encode()).hexdigest()[:8]
+def _stopped(error: MaiaError | SandboxError) -> Stopped:
+    reason = error.reason if isinstance(error, MaiaError) else "SANDBOX_FAILED"
+    return Stopped(why="failed", reason=reason, message=str(error))
 
 
 def _file_name(name: str) -> str:
