@@ -22,6 +22,9 @@ BLOCKS = {
     "closing fence may be longer": ("```python\nx = 1\n`````", ["x = 1\n"]),
     "windows line ends": ("```python\r\nx = 1\r\n```\r\n", ["x = 1\n"]),
     "indented by three": ("   ```python\nx = 1\n   ```", ["x = 1\n"]),
+    "in a list, indented": ("1. Measure.\n    ```python\n    if x:\n        y = 1\n    ```", ["if x:\n    y = 1\n"]),
+    "a deeper fence inside a string": ("```python\ns = '''\n    ```\n'''\n```", ["s = '''\n    ```\n'''\n"]),
+    "less indented than its fence": ("  ```python\n  a = 1\nb = 2\n  ```", ["a = 1\nb = 2\n"]),
     "no info but Python": ("```\nprint(system.layer)\n```", ["print(system.layer)\n"]),
     "no info and no Python": ("```\nactivation: 3.2\n```", []),
     "no info, a bare word": ("```\nred\n```", []),
@@ -57,6 +60,30 @@ CONCLUSIONS = {
     "quoted label with a stop": ('[DESCRIPTION]: a\n[LABEL 1]: "red circle".', "a", ("red circle",)),
     "label alone": ("[LABEL 1]: b", "", ("b",)),
     "description alone": ("[DESCRIPTION]: a", "a", ()),
+    "in a list": ("- [DESCRIPTION]: a\n- [LABEL 1]: b", "a", ("b",)),
+    "in a numbered list": ("1. **[DESCRIPTION]:** a\n2. **[LABEL 1]:** b", "a", ("b",)),
+    "in one line": (
+        "[DESCRIPTION]: It likes red. **[LABEL 1]:** red [LABEL 2]: crimson",
+        "It likes red.",
+        ("red", "crimson"),
+    ),
+    "no colons": ("[DESCRIPTION] a\n[LABEL 1] b", "a", ("b",)),
+    "labels first": ("[LABEL 1]: b\n[DESCRIPTION]: a", "a", ("b",)),
+    "given twice, the last counts": (
+        "[DESCRIPTION]: draft\n[LABEL 1]: x\n[LABEL 2]: z\nBetter:\n[DESCRIPTION]: a\n[LABEL 1]: b",
+        "a",
+        ("b",),
+    ),
+    "a label given twice": ("[DESCRIPTION]: a\n[LABEL 1]: x\n[LABEL 1]: b", "a", ("b",)),
+    "labels without numbers": ("[DESCRIPTION]: a\n[LABEL]: b\n[LABEL]: c", "a", ("b", "c")),
+    "in a fence of its own": ("Done.\n```\n[DESCRIPTION]: a\n[LABEL 1]: b\n```", "a", ("b",)),
+    "in a fence with a language": ("```text\n[DESCRIPTION]: a\n[LABEL 1]: b\n```", "a", ("b",)),
+    "in a fence that was never closed": ("```\n[DESCRIPTION]: a\n[LABEL 1]: b", "a", ("b",)),
+    "a sentence about tags at the start of a line": (
+        "[DESCRIPTION] and [LABEL 1] follow.",
+        "and [LABEL 1] follow.",
+        (),
+    ),
     "after code": ("```python\nx = 1\n```\n" + CONCLUSION, "It likes red.", ("red",)),
 }
 
@@ -72,6 +99,33 @@ def test_conclusions(reply: str, description: str, labels: tuple[str, ...]) -> N
 
 def test_tags_inside_code_are_no_conclusion() -> None:
     assert parse_reply("```python\nprint('[DESCRIPTION]: x [LABEL 1]: y')\n```").conclusion is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I will conclude with [DESCRIPTION] and [LABEL 1] once I have finished.",
+        "When done I give [DESCRIPTION]: and [LABEL 1]: as you asked.",
+        "```python\nx = 1\n```\n```\n[DESCRIPTION]: my guess\n[LABEL 1]: red\n```",
+        "```python\n[DESCRIPTION]: a\n[LABEL 1]: b\n```",
+    ],
+)
+def test_talk_about_a_conclusion_is_none(reply: str) -> None:
+    assert parse_reply(reply).conclusion is None
+
+
+def test_a_conclusion_in_an_open_fence_is_no_cut_code() -> None:
+    assert not parse_reply("```\n[DESCRIPTION]: a\n[LABEL 1]: b").unclosed
+    assert parse_reply("```\nfor i in ran").unclosed
+
+
+@pytest.mark.parametrize(
+    "piece", ["*", "* ", "#", " ", "[LABEL ", "[LABEL 1]: ", "`", "~~~\n", "1. ", "[", "[DESCRIPTION]"]
+)
+@pytest.mark.parametrize("start", ["", "[DESCRIPTION]: ", "[LABEL", "```\n"])
+def test_a_model_that_got_stuck_is_read_in_linear_time(start: str, piece: str) -> None:
+    # With quadratic time this takes minutes, and the test run is killed; with linear time it takes none.
+    parse_reply(start + piece * (400_000 // len(piece)))
 
 
 @given(st.text(alphabet=st.sampled_from("`~ \npython[]LABELDESCRIPTION1:*x=()'"), max_size=200))
