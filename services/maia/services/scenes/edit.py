@@ -27,7 +27,7 @@ from maia.services.scenes.scene import (
 )
 from maia.services.scenes.shapes import outline
 from maia.services.scenes.specification import Specification, Wanted
-from maia.services.scenes.words import Kind, Token, scan
+from maia.services.scenes.words import SOFT_RELATIONS, Kind, Token, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,10 @@ class _Attributes:
     @classmethod
     def of(cls, tokens: Sequence[Token]) -> _Attributes:
         found = cls()
-        for token in tokens:
+        for index, token in enumerate(tokens):
+            if _leads_away(tokens, index):  # "dots on the star" is no star
+                found.unknown += [token.text for token in tokens[index:]]
+                break
             if token.text in _COMPARATIVES:
                 found.steps += _COMPARATIVES[token.text]
             elif isinstance(token.value, Shape):
@@ -112,14 +115,16 @@ class _Editor:
         match command.action:
             case Action.ADD:
                 self._add(tokens)
-            case Action.REMOVE:
-                self._remove(self._target(tokens))
+            case Action.REMOVE | Action.KEEP:
+                self._remove(self._target(tokens), command.value)
             case Action.ENLARGE:
                 self._change(self._target(tokens), _Attributes(steps=1))
             case Action.SHRINK:
                 self._change(self._target(tokens), _Attributes(steps=-1))
             case Action.CHANGE:
                 pairs = [(tokens, scan(command.value))] if command.value else _assignments(tokens)
+                if not command.value and _only_background(tokens):
+                    pairs = [(tokens, tokens)]  # "set a blue background"
                 for target, value in pairs:
                     self._change(self._target(target), _Attributes.of(value))
 
@@ -147,7 +152,12 @@ class _Editor:
             self.warnings.append(f"there is nothing like this on the picture: {words or 'anything'}")
         return target
 
-    def _remove(self, target: _Target) -> None:
+    def _remove(self, target: _Target, sparing: str) -> None:
+        if sparing:
+            spared = self._target(scan(sparing))
+            if spared == _Target():
+                return  # a warning has been given, and removing it all is not what was asked
+            target = _Target(things=tuple(index for index in target.things if index not in spared.things))
         if target.pattern:
             self._change(target, _Attributes(texture=Texture.SOLID))
         elif target.background:
@@ -195,12 +205,19 @@ class _Editor:
     def _add(self, tokens: Sequence[Token]) -> None:
         phrases = read_phrases(tokens)
         self.warnings += ignored_warning(phrases.ignored)
+        if _only_background(tokens):
+            self._change(_Target(background=True), _Attributes.of(tokens))
+            return
         if not phrases.things:
             self.warnings.append("it was not understood what to add")
         before = self.scene.things
         anchors = {id(other): _matching(before, other) for _, _, other in phrases.relations}
+        for relation, inner, outer in ((relation, one, two) for one, relation, two in phrases.relations):
+            if relation is Relation.INSIDE and outer is phrases.things[0] and _matching(before, inner):
+                anchors[id(inner)] = _matching(before, inner)
+                self.warnings.append("nothing new can stand around what is there; added it beside")
         for noun in phrases.things:
-            if anchors.get(id(noun)):
+            if noun is not phrases.things[0] and anchors.get(id(noun)):
                 continue  # "next to the square", and there is one
             relations = [
                 (relation, before[anchors[id(other)][0]])
@@ -242,11 +259,31 @@ class _Editor:
         return None
 
 
+def _only_background(tokens: Sequence[Token]) -> bool:
+    """Whether the words name the background with what it shall be, and no thing."""
+    kinds = {token.kind for token in tokens}
+    described = kinds & {Kind.COLOUR, Kind.TEXTURE, Kind.TEXTURE_NOUN}
+    ended = bool(tokens) and tokens[-1].kind is Kind.BACKGROUND
+    return ended and bool(described) and not kinds & {Kind.SHAPE, Kind.GENERIC, Kind.RELATION, Kind.LINK}
+
+
+def _leads_away(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a token of what something becomes begins to speak of a place or of something else."""
+    token = tokens[index]
+    if token.kind in {Kind.PLACE, Kind.CONTAINING} or token.text in {"same", "like"}:
+        return True
+    following = tokens[index + 1].kind if index + 1 < len(tokens) else None
+    if token.text in SOFT_RELATIONS or token.text == "as":
+        return following not in {Kind.COLOUR, Kind.TEXTURE, Kind.SIZE}  # "in red"
+    return token.kind is Kind.RELATION
+
+
 def _assignments(tokens: Sequence[Token]) -> list[tuple[list[Token], list[Token]]]:
     """Split "the circle and the star red and the square blue" into pairs of what is meant and what it becomes."""
     parts: list[list[Token]] = [[]]
     for index, token in enumerate(tokens):
-        if token.kind is Kind.AND and index + 1 < len(tokens) and tokens[index + 1].kind is Kind.ARTICLE:
+        separated = token.kind in {Kind.AND, Kind.COMMA}
+        if separated and index + 1 < len(tokens) and tokens[index + 1].kind is Kind.ARTICLE:
             parts.append([])
         parts[-1].append(token)
     pairs = []
@@ -267,7 +304,10 @@ def _split_behind_noun(tokens: Sequence[Token]) -> tuple[list[Token], list[Token
         pronoun = token.text in {"it", "them"} or (token.text == "one" and index > 0)
         followed = index + 1 < len(tokens) and tokens[index + 1].kind is Kind.GENERIC
         if (token.kind in nouns or pronoun) and not followed:
-            return list(tokens[: index + 1]), list(tokens[index + 1 :])
+            end = index + 1
+            while end < len(tokens) and tokens[end].kind is Kind.PLACE:  # "the circle on the left red"
+                end += 1
+            return list(tokens[:end]), list(tokens[end:])
     return list(tokens), []
 
 

@@ -102,7 +102,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.ARTICLE: "a an the some another",
     Kind.NEGATION: "no not without",
     Kind.LINK: "that which is are with of has have having coloured colored",
-    Kind.CONTAINING: "containing contains surrounding surrounds enclosing encloses",
+    Kind.CONTAINING: "containing contains surrounding surrounds enclosing encloses around",
     Kind.GENERIC: "thing object shape figure form item something anything everything",
     Kind.BACKGROUND: "background backdrop wallpaper",
     Kind.FILLER: (

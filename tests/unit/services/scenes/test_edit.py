@@ -180,3 +180,56 @@ def test_no_instruction_is_refused(instruction: str, seed: int) -> None:
 def test_a_long_instruction_is_answered_shortly(part: str) -> None:
     _, warnings = edit(SCENE, part * (100_000 // len(part)), 1)
     assert sum(map(len, warnings)) < 4_000
+
+
+@pytest.mark.parametrize(
+    ("instruction", "things"),
+    [
+        ("remove the stripes from the square", (CIRCLE, replace(SQUARE, texture=Texture.SOLID), TRIANGLE)),
+        ("remove the square's texture", (CIRCLE, replace(SQUARE, texture=Texture.SOLID), TRIANGLE)),
+        ("remove the texture", (CIRCLE, replace(SQUARE, texture=Texture.SOLID), TRIANGLE)),
+        ("remove everything except the circle", (CIRCLE,)),
+        ("remove all shapes but the circle and the square", (CIRCLE, SQUARE)),
+        ("keep only the square", (SQUARE,)),
+        ("keep only the square and remove everything else", (SQUARE,)),
+        ("make the circle blue, keep everything else the same", (
+            replace(CIRCLE, colour=Colour.BLUE), SQUARE, TRIANGLE)),
+        ("make the square red, the circle blue and the triangle pink", (
+            replace(CIRCLE, colour=Colour.BLUE), replace(SQUARE, colour=Colour.RED),
+            replace(TRIANGLE, colour=Colour.PINK))),
+    ],
+)  # fmt: skip
+def test_what_stays_and_what_goes_are_not_confused(instruction: str, things: tuple[Thing, ...]) -> None:
+    assert edited(instruction) == with_things(*things)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "warning"),
+    [
+        ("remove all the others", "did not understand: remove all the others"),
+        ("remove the blue color", "did not understand: remove the blue color"),
+        ("keep only the dog", "there is nothing like this on the picture: the dog"),
+        ("make the circle the same size as the square", "it was not understood what to change it to"),
+        ("change the circle to be inside the square", "it was not understood what to change it to"),
+    ],
+)
+def test_rather_nothing_than_something_else(instruction: str, warning: str) -> None:
+    scene, warnings = edit(SCENE, instruction, 5)
+    assert scene == SCENE
+    assert warning in warnings
+
+
+def test_a_place_that_cannot_be_had_is_said() -> None:
+    scene, warnings = edit(SCENE, "replace stripes with dots on the triangle", 5)
+    assert [thing.shape for thing in scene.things] == [Shape.CIRCLE, Shape.SQUARE, Shape.TRIANGLE]
+    assert warnings == ("cannot draw: on the triangle",)
+    scene, warnings = edit(SCENE, "add a yellow ring around the circle", 5)
+    assert [thing.shape for thing in scene.things[3:]] == [Shape.RING]
+    assert warnings == ("nothing new can stand around what is there; added it beside",)
+
+
+def test_a_background_is_set_by_any_verb() -> None:
+    for verb in ("set", "make", "add"):
+        scene = edited(f"{verb} a dotted blue background")
+        assert (scene.background.colour, scene.background.texture) == (Colour.BLUE, Texture.DOTTED)
+        assert scene.things == SCENE.things
