@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from maia.orchestrator.conversation import Message, Part, Text, merge_text
+from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
 from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
 from maia.orchestrator.protocols import Backbone, Workbench
@@ -56,16 +56,17 @@ class Agent:
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
             reply = await self._query(number, messages)
-            parsed = parse_reply(reply)
+            parsed = parse_reply(reply.text)
             in_rounds = number <= self.max_rounds
             rounds = min(number, self.max_rounds)
-            if concludes(parsed, code_counts=in_rounds):
+            # Of a conclusion that was cut the last label may be half a one.
+            if concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
-            messages.append(Message("assistant", (Text(reply if reply.strip() else _EMPTY),)))
+            messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
             if number == self.max_rounds + FINAL_REPLIES:
                 break
-            why, parts = await self._answer(number, reply, parsed, run_code=in_rounds)
+            why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
             if number == self.max_rounds:
                 why, parts = "final", [*parts, Text(self.task.reminder("final"))]
             messages.append(self._say(number, why, parts))
@@ -80,7 +81,7 @@ class Agent:
         self.record.journal.append(finished, sync=True)
         return finished
 
-    async def _query(self, number: int, messages: list[Message]) -> str:
+    async def _query(self, number: int, messages: list[Message]) -> Reply:
         started = time.monotonic()
         reply = await self.backbone.reply(self.system_prompt, messages)
         event = BackboneReply(
@@ -92,7 +93,7 @@ class Agent:
             stop_reason=reply.stop_reason,
         )
         self.record.journal.append(event, sync=True)
-        return reply.text
+        return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
         """Do what the reply asks for and say what came of it, or what the reply lacks."""

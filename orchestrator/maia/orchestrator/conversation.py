@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+CUT: Final = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
+"""The vendors' words for a reply that ended at a limit on its length."""
 
 Role = Literal["user", "assistant"]
 
@@ -80,6 +83,11 @@ class Reply:
     model: str
     usage: TokenUsage = TokenUsage()
     stop_reason: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the model had more to say."""
+        return self.stop_reason in CUT
 
 
 def merge_text(parts: Sequence[Part]) -> tuple[Part, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import structlog
 
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
@@ -26,6 +29,11 @@ from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
 from maia.sandbox import Limits, SandboxError
 from maia.wire.errors import InternalError, MaiaError
+
+log = structlog.stdlib.get_logger("maia.run")
+
+_LONGEST_NAME: Final = 200
+"""Bytes of a folder's name, whose limit is 255."""
 
 _INTRODUCTIONS_S: Final = 10.0
 """How long the servers may take to describe themselves."""
@@ -101,6 +109,12 @@ async def investigate_unit(
             raise
         except (MaiaError, SandboxError) as error:
             stopped = _stopped(error)
+            journal.append(stopped, sync=True)
+            return stopped
+        except Exception as error:
+            # Thousands of units may follow, so it ends this one only; the log has its traceback.
+            log.exception("a run ended by a fault that nobody planned for", unit=str(unit))
+            stopped = Stopped(why="failed", reason="INTERNAL", message=f"{type(error).__name__}: {error}")
             journal.append(stopped, sync=True)
             return stopped
 
@@ -189,4 +203,7 @@ def _file_name(name: str) -> str:
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     if not safe.strip("."):
         raise InternalError(f"{name!r} makes no file name")
-    return safe
+    if len(safe.encode()) <= _LONGEST_NAME:
+        return safe
+    # A replayed folder's path may be longer than a file's name can be; the hash tells apart what is cut off.
+    return f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{safe[-_LONGEST_NAME // 4 :]}"

@@ -26,7 +26,7 @@ def code(*blocks: str) -> str:
 class PreparedBackbone:
     """Answers with prepared replies and keeps the conversations that it was shown."""
 
-    replies: list[str]
+    replies: list[str | Reply]
     seen: list[list[Message]] = field(default_factory=list)
     name: str = "prepared"
 
@@ -34,7 +34,8 @@ class PreparedBackbone:
         self.seen.append(list(messages))
         if len(self.seen) > len(self.replies):
             raise BackboneError("no more replies", transient=False)
-        return Reply(self.replies[len(self.seen) - 1], "prepared")
+        reply = self.replies[len(self.seen) - 1]
+        return reply if isinstance(reply, Reply) else Reply(reply, "prepared")
 
     async def aclose(self) -> None:
         pass
@@ -59,7 +60,7 @@ class Trial:
     messages: list[UserMessage]
 
 
-async def investigate(folder: Path, *replies: str, max_rounds: int = 10) -> Trial:
+async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10) -> Trial:
     backbone, bench = PreparedBackbone(list(replies)), EchoBench()
     with JournalWriter(folder) as journal:
         agent = Agent(backbone, bench, Record(journal), load_task("neuron_description"), "system", max_rounds)
@@ -115,6 +116,14 @@ async def test_code_and_conclusion_in_one_reply_run_first_and_do_not_conclude(tm
     assert trial.finished.rounds == 2
     assert "ran a" in trial.backbone.seen[1][-1].text
     assert load_task("neuron_description").reminder("unproven") in trial.backbone.seen[1][-1].text
+
+
+@pytest.mark.parametrize("word", ["max_tokens", "length"])
+async def test_a_conclusion_that_was_cut_is_asked_for_again(tmp_path: Path, word: str) -> None:
+    cut = Reply("[DESCRIPTION]: It likes red.\n[LABEL 1]: red stri", "prepared", stop_reason=word)
+    trial = await investigate(tmp_path, cut, CONCLUSION)
+    assert [message.why for message in trial.messages] == ["task", "format"]
+    assert trial.finished.labels == ["red", "crimson"]
 
 
 async def test_blocks_after_a_failed_one_are_not_run_and_the_agent_is_told(tmp_path: Path) -> None:
