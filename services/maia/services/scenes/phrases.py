@@ -7,7 +7,7 @@ end of its phrase means that the attribute belonged to something unknown ("a red
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from maia.services.scenes.scene import Colour, Relation, Shape, Size, Texture
@@ -22,6 +22,8 @@ _NOUNS: Final = frozenset({Kind.SHAPE, Kind.GENERIC, Kind.BACKGROUND, Kind.TEXTU
 _PHRASE_ENDS: Final = frozenset({
     Kind.AND, Kind.COMMA, Kind.STOP, Kind.RELATION, Kind.CONTAINING, Kind.PLACE, Kind.LINK, Kind.NEGATION,
 })  # fmt: skip
+_ON: Final = frozenset({"on", "over", "against"})
+_NO_TEXTURE: Final = frozenset({"no", "without", "any", "texture", "textures", "pattern", "patterns"})
 _PLACE_LEADS: Final = frozenset({"on", "in", "at", "to", "near", "toward", "towards", "the"})
 
 
@@ -41,6 +43,9 @@ class Noun:
         unknown: Words that nobody knows.
         linked: Whether it describes the noun before it.
         opened: Whether an article or a number began it.
+        definite: Whether that was "the", so that it may mean a thing named before.
+        one_of: Whether it may be one of the things before it ("two stars, one red"), unless a noun follows.
+        everyone: Whether it speaks of all things before it ("both striped"), unless a noun of its own follows.
     """
 
     shape: Shape | None = None
@@ -54,6 +59,21 @@ class Noun:
     unknown: list[str] = field(default_factory=list)
     linked: bool = False
     opened: bool = False
+    definite: bool = False
+    one_of: bool = False
+    everyone: bool = False
+
+    def may_be(self, other: Noun) -> bool:
+        """Whether what is said of this thing holds for another, so that both may be the same."""
+        return (
+            self.shape is other.shape
+            and self.count is None
+            and self.plural == other.plural
+            and set(self.colours) <= set(other.colours)
+            and self.texture in {None, other.texture}
+            and self.size in {None, other.size}
+            and self.place is None
+        )
 
     @property
     def described(self) -> bool:
@@ -91,6 +111,7 @@ class _Parser:
         self._draft = Noun()
         self._relations: list[tuple[Noun, Relation, Noun]] = []
         self._pending: tuple[Noun, Token] | None = None  # a relation that waits for its object
+        self._marks: Texture | None = None  # "stripes on" what comes next
         self._places_lead = False  # "on the left a circle", not "a circle on the left"
         self._negated: list[str] | None = None
         self._previous = Kind.STOP
@@ -107,6 +128,7 @@ class _Parser:
             self._link: (Kind.LINK,),
             self._boundary: (Kind.AND, Kind.COMMA, Kind.STOP),
             self._begin_negation: (Kind.NEGATION,),
+            self._picture: (Kind.PICTURE,),
             self._unknown: (Kind.UNKNOWN,),
         }
         self._steps: Mapping[Kind, Callable[[Token], None]] = {
@@ -115,7 +137,10 @@ class _Parser:
 
     def run(self, tokens: Sequence[Token]) -> Phrases:
         for token in (*tokens, Token(Kind.STOP, "")):
-            if token.kind is Kind.FILLER or self._negate(token):
+            if self._negate(token):
+                continue
+            if token.kind is Kind.FILLER:
+                self._filler(token)
                 continue
             self._steps[token.kind](token)
             self._previous = token.kind
@@ -159,7 +184,13 @@ class _Parser:
         """Make the draft a thing, to which everything that follows refers."""
         draft = self._draft
         self._ignored += draft.unknown
-        self._things.append(draft)
+        subject = self._pending[0] if self._pending is not None else None
+        meant = [thing for thing in self._things if draft.may_be(thing) and thing is not subject]
+        if draft.definite and len(meant) == 1:
+            draft = meant[0]  # "a circle and a star; the star is striped"
+        else:
+            self._things.append(draft)
+        draft.texture, self._marks = draft.texture or self._marks, None
         if self._pending is not None:
             self._relate(*self._pending, draft)
         self._pending = None
@@ -171,6 +202,7 @@ class _Parser:
             self._ignored.append(self._pending[1].text)
         self._pending = None
         self._last = self._background
+        self._draft.texture, self._marks = self._draft.texture or self._marks, None
         self._describe(self._background)
 
     def _attribute(self, token: Token) -> None:
@@ -199,14 +231,35 @@ class _Parser:
         self._describe(self._last)
 
     def _open(self, token: Token) -> None:
-        if token.text == "one" and self._draft.described:
+        if token.text == "one" and self._draft.described and self._previous not in {Kind.AND, Kind.COMMA}:
             self._pronoun()
             return
         if self._draft.described or self._draft.unknown:
             self._close()
-        self._draft.opened = True
+        draft = self._draft
+        if draft.everyone and token.kind is Kind.ARTICLE:  # "both a circle and a star"
+            draft.everyone, draft.count = False, None
+        draft.opened = True
+        draft.definite = token.text == "the"
         if token.kind is Kind.COUNT:
-            self._draft.count = cast(int, token.value)
+            draft.count = cast(int, token.value)
+            draft.everyone = token.text == "both"
+            draft.one_of = token.text == "one" and self._last_thing is not None and self._last_thing.plural
+
+    def _filler(self, token: Token) -> None:
+        if token.text in {"all", "each"} and not self._draft.described:
+            self._draft.everyone = True
+        elif token.text == "them" and self._draft.count is not None:
+            self._draft.unknown.append("of them")  # "one of them striped": nobody knows which
+
+    def _picture(self, _token: Token) -> None:
+        """What was said of the picture as a whole ("a plain grey image") is said of its background."""
+        draft = self._draft
+        if draft.shape is None and draft.described and not draft.unknown:
+            if draft.size is not None:
+                self._ignored.append(draft.size)
+            self._describe(self._background)
+            self._draft = Noun()
 
     def _place(self, token: Token) -> None:
         place = cast("Place", token.value)
@@ -222,7 +275,14 @@ class _Parser:
             self._draft.place = place
 
     def _relation(self, token: Token) -> None:
+        if token.text in _ON and self._previous is Kind.TEXTURE_NOUN and self._draft.texture and not self._draft.shape:
+            self._marks, self._draft = self._draft.texture, Noun()  # "stripes on a square"
+            return
+        scattered = token.text == "around" and self._previous is Kind.UNKNOWN
         self._close()
+        if scattered:
+            self._ignored.append(token.text)
+            return
         subject = self._last_thing
         if self._previous is Kind.AND and self._relations:  # "above the star and left of the ring"
             subject = self._relations[-1][0]
@@ -246,10 +306,17 @@ class _Parser:
                 return  # "red and blue circles", "that is red and striped"
             if token.kind is Kind.COMMA and not draft.linked:
                 return  # "large, red circle"
+        last = self._last_thing
+        related = any(last in (subject, other) for subject, _, other in self._relations)
+        if token.text == ":" and self._previous is Kind.GENERIC and last and not (last.described or related):
+            self._things.remove(last)  # "three shapes: a circle, …"
+            self._last = None
+        behind = self._previous in {Kind.SHAPE, Kind.GENERIC, Kind.BACKGROUND} or (draft.linked and draft.described)
         self._close()
         self._drop_relation()
+        self._draft.linked = token.kind is Kind.COMMA and behind  # "a heart (pink, small)"
         if token.kind is Kind.STOP:
-            self._last = None
+            self._last = self._marks = None
             self._draft = Noun()
 
     def _begin_negation(self, token: Token) -> None:
@@ -263,7 +330,10 @@ class _Parser:
         if inside:
             self._negated.append(token.text)
         if not inside or token.kind in _NOUNS:
-            self._ignored.append(" ".join(self._negated))
+            if self._last is not None and _NO_TEXTURE.issuperset(self._negated):
+                self._last.texture = self._last.texture or Texture.SOLID
+            else:
+                self._ignored.append(" ".join(self._negated))
             self._negated = None
         return inside
 
@@ -276,6 +346,16 @@ class _Parser:
         if draft.unknown:
             self._ignored.append(" ".join([*draft.words, *draft.unknown]))
             self._pending = None
+        elif draft.described and draft.one_of:
+            self._ignored.append(" ".join(["one", *draft.words]))
+        elif draft.described and draft.everyone and self._things:
+            for thing in self._things:
+                self._draft = replace(draft, unknown=[])
+                self._describe(thing)
+            return
+        elif draft.described and self._pending is not None and self._pending[1].text in _ON and not draft.linked:
+            self._describe(self._background)  # "a circle on white"
+            return
         elif draft.described and draft.linked and self._last is not None:
             self._describe(self._last)
             return

@@ -40,6 +40,7 @@ class Kind(Enum):
     COMMA = auto()
     STOP = auto()
     NEGATION = auto()
+    PICTURE = auto()  # the whole: photo, image
     FILLER = auto()
     UNKNOWN = auto()
 
@@ -87,7 +88,7 @@ SYNONYMS: Final[Mapping[Shape | Colour | Texture | Size, str]] = {
     Colour.BLACK: "",
     Colour.WHITE: "ivory",
     Colour.GREY: "gray",
-    Texture.SOLID: "plain uniform untextured unpatterned",
+    Texture.SOLID: "plain uniform blank untextured unpatterned",
     Texture.STRIPED: "stripy lined banded",
     Texture.DOTTED: "spotted speckled polkadot",
     Texture.CHECKERED: "chequered checked checkerboard chessboard",
@@ -105,9 +106,13 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.CONTAINING: "containing contains surrounding surrounds enclosing encloses around",
     Kind.GENERIC: "thing object shape figure form item something anything everything",
     Kind.BACKGROUND: "background backdrop wallpaper",
+    Kind.PICTURE: (
+        "photo photograph picture image drawing illustration painting sketch scene canvas photos photographs pictures"
+        " images drawings illustrations paintings sketches scenes"
+    ),
     Kind.FILLER: (
-        "photo photograph picture image drawing illustration painting sketch scene canvas there it its show showing"
-        " depicting shaped sized colour color texture textures textured pattern patterns patterned filled also very"
+        "there it its show showing depicting positioned placed located situated shaped sized size"
+        " colour color texture textures textured pattern patterns patterned filled also very"
         " just only please each all other be being them to"
     ),
 }
@@ -150,10 +155,11 @@ SOFT_RELATIONS: Final = frozenset({"on", "in", "over", "against", "by"})
 
 _COLUMNS: Final = {"left": 0, "right": 2, "centre": 1, "center": 1, "middle": 1}
 _ROWS: Final = {"top": 0, "upper": 0, "bottom": 2, "lower": 2, "centre": 1, "center": 1, "middle": 1}
+_CENTRES: Final = frozenset({"centre", "center", "middle", "centred", "centered"})
 
 _PLACE: Final = (
     "(?:(?:on|in|at|to|near|towards?) )?(?:the )?(?:very )?"
-    "(?P<first>top|upper|bottom|lower|left|right|centre|center|middle)"
+    "(?P<first>top|upper|bottom|lower|left|right|centre|center|middle|centred|centered)"
     "(?: (?P<second>left|right|centre|center|middle))?+"
     "(?: hand)?+(?: (?:corner|side|half|edge|part|third))?+"
 )
@@ -171,7 +177,11 @@ _PHRASE: Final = re.compile(
 def scan(text: str) -> list[Token]:
     """Return the tokens of a text, in time proportional to its length. Hyphens separate words."""
     lowered = text.lower().replace("polka-dot", "polkadot").replace("polka dot", "polkadot")
-    return [_token(match) for match in _PHRASE.finditer(" ".join(_SPLIT.findall(lowered)))]
+    tokens = [_token(match) for match in _PHRASE.finditer(" ".join(_SPLIT.findall(lowered)))]
+    for index, following in enumerate(tokens[1:]):
+        if following.text == "shaped" and tokens[index].kind is Kind.SHAPE:  # "a star-shaped red object"
+            tokens[index] = Token(Kind.SHAPE_ADJECTIVE, tokens[index].text, tokens[index].value)
+    return tokens
 
 
 def _token(match: re.Match[str]) -> Token:
@@ -186,11 +196,13 @@ def _token(match: re.Match[str]) -> Token:
 
 def _place(first: str, second: str | None) -> Place:
     if second is None:
-        if first in {"centre", "center", "middle"}:
+        if first in _CENTRES:
             return Place.CENTRE
         return Place((_COLUMNS[first], None)) if first in _COLUMNS else Place((None, _ROWS[first]))
     if first in {"left", "right"}:
         return Place((_COLUMNS[first], None))
+    if first not in _ROWS:
+        return Place.CENTRE
     return Place((_COLUMNS[second], _ROWS[first]))
 
 

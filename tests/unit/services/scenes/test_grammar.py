@@ -179,3 +179,62 @@ def test_a_long_text_is_read_to_its_end_with_a_short_answer(word: str) -> None:
     parsed = parse(word * (100_000 // len(word)) + " and a blue star")
     assert len(parsed.specification.groups) <= MAX_DRAWN
     assert sum(map(len, parsed.warnings)) < 4_000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "groups"),
+    [
+        ("a red square and a circle, the circle is striped", [Wanted(SQUARE, RED), Wanted(CIRCLE, texture=STRIPED)]),
+        ("a red circle. The circle is on the left.", [Wanted(CIRCLE, RED, place=Place.LEFT)]),
+        ("the red circle and the blue circle", [Wanted(CIRCLE, RED), Wanted(CIRCLE, BLUE)]),
+        ("a circle and a star, both striped", [Wanted(CIRCLE, texture=STRIPED), Wanted(STAR, texture=STRIPED)]),
+        ("both a circle and a star", [Wanted(CIRCLE), Wanted(STAR)]),
+        ("three circles, all red", [Wanted(CIRCLE, RED, count=3)]),
+        ("a star (red, small) in the centre", [Wanted(STAR, RED, size=Size.SMALL, place=Place.CENTRE)]),
+        ("a red circle, centered", [Wanted(CIRCLE, RED, place=Place.CENTRE)]),
+        ("circle, red, striped", [Wanted(CIRCLE, RED, STRIPED)]),
+        ("a red circle without any texture", [Wanted(CIRCLE, RED, SOLID)]),
+        ("black stripes on a red square", [Wanted(SQUARE, RED, STRIPED)]),
+        ("a star-shaped red object", [Wanted(STAR, RED)]),
+        ("three shapes: a circle, a square, a star", [Wanted(CIRCLE), Wanted(SQUARE), Wanted(STAR)]),
+    ],
+)
+def test_nothing_is_added_by_another_way_of_saying_it(prompt: str, groups: list[Wanted]) -> None:
+    assert understood(prompt) == Specification(tuple(groups))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "things", "background"),
+    [
+        ("a red circle on white", 1, WantedBackground(Colour.WHITE)),
+        ("a plain grey image", 0, WantedBackground(Colour.GREY, SOLID)),
+        ("a blank white canvas", 0, WantedBackground(Colour.WHITE, SOLID)),
+        ("background: striped green. a star", 1, WantedBackground(GREEN, STRIPED)),
+        ("stripes on a green background", 0, WantedBackground(GREEN, STRIPED)),
+    ],
+)
+def test_the_whole_picture_is_its_background(prompt: str, things: int, background: WantedBackground) -> None:
+    specification = understood(prompt)
+    assert (len(specification.groups), specification.background) == (things, background)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ignored"),
+    [
+        ("two stars, one red and one blue", "one red, one blue"),
+        ("two stars, one of them striped", "striped of them"),
+        ("a small picture of a star", "small"),
+        ("stars scattered around the picture", "scattered, around"),
+        ("a star above three shapes: a circle", None),
+    ],
+)
+def test_what_is_meant_of_some_is_drawn_of_none(prompt: str, ignored: str | None) -> None:
+    parsed = parse(prompt)
+    assert parsed.warnings == (() if ignored is None else (f"cannot draw: {ignored}",))
+    assert parsed.specification.groups[0].shape is STAR
+    assert len(parsed.specification.groups) == (1 if ignored else 3)
+
+
+def test_something_around_something_contains_it() -> None:
+    assert understood("a ring around a star").relations == (WantedRelation(1, Relation.INSIDE, 0),)
+    assert understood("a star with a ring around it").relations == (WantedRelation(0, Relation.INSIDE, 1),)
