@@ -93,6 +93,27 @@ def _class_table() -> Pixels:
     return table
 
 
+def open_background(classes: Pixels) -> Pixels:
+    """Return the classes with a background that is painted like a thing, or white like a pattern, marked as such.
+
+    Our own backgrounds never are, other people's are mostly white: what takes up more than half of the picture's border
+    is background. White within a thing may be its pattern, so only white that is connected with the border is meant:
+    the hole of a ring on white stays white paint.
+    """
+    border = np.concatenate([classes[0], classes[-1], classes[1:-1, 0], classes[1:-1, -1]])
+    value = int(np.bincount(border).argmax())
+    if value == BACKGROUND_CLASS or np.count_nonzero(border == value) <= len(border) / 2:
+        return classes
+    if value != PATTERN_CLASS:
+        return np.where(classes == value, np.uint8(BACKGROUND_CLASS), classes)
+    labels, count = ndimage.label(classes == value)
+    touching = np.zeros(count + 1, np.bool_)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touching[edge] = True
+    touching[0] = False
+    return np.where(touching[labels], np.uint8(BACKGROUND_CLASS), classes)
+
+
 def find_candidates(classes: Pixels) -> list[Candidate]:
     """Return the candidates of a picture, given the classes of its pixels, the largest silhouette first."""
     least = max(_MIN_PIXELS, round(classes.size * _MIN_SHARE))

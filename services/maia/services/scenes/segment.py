@@ -15,7 +15,14 @@ import numpy as np
 from PIL import Image
 
 from maia.services.scenes.appearance import recogniser, surface_of
-from maia.services.scenes.candidates import BACKGROUND_CLASS, classify_pixels, find_candidates, grown, shrunk
+from maia.services.scenes.candidates import (
+    BACKGROUND_CLASS,
+    classify_pixels,
+    find_candidates,
+    grown,
+    open_background,
+    shrunk,
+)
 from maia.services.scenes.recognise import measure_silhouette, turn_between
 from maia.services.scenes.render import HALO, render
 from maia.services.scenes.scene import (
@@ -118,7 +125,7 @@ def segment(rgb: NDArray[np.uint8]) -> Segmentation:
         raise ValueError(f"an array {rgb.dtype} {rgb.shape}; a picture is uint8 (H, W, 3) with sides of at least 16")
     height, width = rgb.shape[:2]
     work = _reduced(rgb)
-    classes = classify_pixels(work)
+    classes = open_background(classify_pixels(work))
     candidates = find_candidates(classes)
     regions = []
     free = classes == BACKGROUND_CLASS

@@ -160,3 +160,25 @@ def test_a_scene_made_of_pixels_looks_like_them() -> None:
         solid = [thing.texture is Texture.SOLID for thing in scene.things]
         if all(solid) and solid:
             assert difference[things].mean() < 12.0
+
+
+@pytest.mark.parametrize(
+    ("background", "shape"),
+    [
+        ((255, 255, 255), Shape.CIRCLE),
+        ((250, 251, 252), Shape.STAR),
+        ((0, 0, 0), Shape.STAR),
+        ((30, 30, 30), Shape.RING),
+        ((222, 45, 38), Shape.RING),
+    ],
+    ids=str,
+)
+def test_things_stand_out_from_backgrounds_of_other_peoples_pictures(
+    background: tuple[int, int, int], shape: Shape
+) -> None:
+    thing = Thing(shape, Colour.BLUE, Texture.STRIPED, x=0.5, y=0.5, radius=0.25, rotation=0.3)
+    drawn = np.array(render(Scene(Background(Colour.GREY, Texture.SOLID), (thing,))))
+    corner = drawn[0, 0]
+    drawn[(drawn == corner).all(axis=2)] = background
+    found = segment(drawn)
+    assert [(region.shape, region.colour) for region in found.regions] == [(shape, Colour.BLUE)]
