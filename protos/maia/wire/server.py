@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: ADDRESS_IN_USE.
+        PreconditionError: ADDRESS_IN_USE, or ADDRESS_UNUSABLE: no folder for a socket.
     """
     options = options or ServerOptions()
     address = Address.parse(options.listen)
@@ -138,7 +137,8 @@ async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: ADDRESS_IN_USE, or STDIN_NOT_PIPE with `end_with_stdin`.
+        PreconditionError: ADDRESS_IN_USE or ADDRESS_UNUSABLE, STDIN_NOT_PIPE with `end_with_stdin`, or STDOUT_CLOSED
+            with `announce`.
     """
     if options.end_with_stdin and not _stdin_is_pipe():
         raise PreconditionError(
@@ -149,11 +149,19 @@ async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -
         log.info("serving", server=name, address=server.address, pid=os.getpid())
         if options.announce:
             ready = {"ready": name, "address": server.address, "pid": os.getpid()}
-            sys.stdout.write(json.dumps(ready) + "\n")
-            sys.stdout.flush()
+            _announce(json.dumps(ready))
         await asked.wait()
         await server.drain()
     log.info("stopped", server=name)
+
+
+def _announce(line: str) -> None:
+    try:
+        os.write(1, f"{line}\n".encode())  # not through sys.stdout, which would try once more at the end
+    except OSError as error:
+        raise PreconditionError(
+            f"the address cannot be announced: standard output is closed ({error.strerror})", reason="STDOUT_CLOSED"
+        ) from error
 
 
 @asynccontextmanager
@@ -221,6 +229,12 @@ def _bind(server: grpc.aio.Server, address: Address) -> Address:
 
 def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Address:
     """Bind a Unix socket that only its owner may open; gRPC itself would take over a live server's."""
+    if not path.parent.is_dir():
+        raise PreconditionError(
+            f"{address} cannot be bound: the folder {path.parent} does not exist",
+            reason="ADDRESS_UNUSABLE",
+            metadata={"address": str(address)},
+        )
     if path.exists() and (not path.is_socket() or _answers(path)):
         what = "a server answers there" if path.is_socket() else "something else than a socket is there"
         raise PreconditionError(

@@ -9,19 +9,30 @@ from typing import TypeAlias
 import grpc
 import numpy as np
 import pytest
-from tests.integration.services.conftest import refusal
+from tests.integration.services.conftest import refusal, served
+from typing_extensions import override
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
 from maia.services.exemplars.build import build_exemplars
+from maia.services.exemplars.store import ExemplarStore
 from maia.services.scenes.dataset import fixed_scene
 from maia.services.scenes.png import embedded_scene
 from maia.services.scenes.render import render
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.model import Unit
+from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
-from maia.wire.errors import MaiaError, NotFoundError, OutOfRangeError
+from maia.wire.errors import (
+    InternalError,
+    InvalidRequestError,
+    MaiaError,
+    NotFoundError,
+    OutOfRangeError,
+    PreconditionError,
+)
 from maia.wire.maps import Frame, map_from_proto
 from maia.wire.pictures import decode_picture
+from maia.wire.server import Hosted
 
 Stub: TypeAlias = "exemplars_pb2_grpc.ExemplarsServiceAsyncStub"
 SIZE = 60
@@ -124,3 +135,59 @@ async def test_a_subject_that_does_not_exist_is_named(subject_channel: grpc.aio.
     with pytest.raises(MaiaError) as caught:
         await build_exemplars(subject_channel, "resnet", tmp_path)
     assert caught.value.reason == "SUBJECT_UNKNOWN"
+
+
+class Liar(subject_pb2_grpc.SubjectServiceServicer):
+    """A subject whose answers are not what was asked for."""
+
+    def __init__(self, activation: float, pictures_left_out: int) -> None:
+        self.activation, self.left_out = activation, pictures_left_out
+
+    @override
+    async def ListSubjects(
+        self, request: subject_pb2.ListSubjectsRequest, context: object
+    ) -> subject_pb2.ListSubjectsResponse:
+        return subject_pb2.ListSubjectsResponse(subjects=["liar"])
+
+    @override
+    async def GetSubject(
+        self, request: subject_pb2.GetSubjectRequest, context: object
+    ) -> subject_pb2.GetSubjectResponse:
+        layer = subject_pb2.Layer(name="layer", units=1, map_height=1, map_width=1)
+        return subject_pb2.GetSubjectResponse(subject="liar", revision="1", layers=[layer])
+
+    @override
+    async def MeasureUnits(
+        self, request: subject_pb2.MeasureUnitsRequest, context: object
+    ) -> subject_pb2.MeasureUnitsResponse:
+        one = subject_pb2.UnitMeasurement(
+            activation=self.activation, map=type_pb2.ActivationMap(height=1, width=1, values=b"\0\0")
+        )
+        measured = subject_pb2.PictureMeasurement(units=[one])
+        return subject_pb2.MeasureUnitsResponse(pictures=[measured] * (len(request.pictures) - self.left_out))
+
+
+@pytest.mark.parametrize(
+    ("activation", "left_out", "says"),
+    [(float("nan"), 0, "layer 0 answered a number that is not finite"), (1.0, 1, "other pictures or units")],
+)
+async def test_answers_that_cannot_be_are_no_exemplars(
+    tmp_path: Path, activation: float, left_out: int, says: str
+) -> None:
+    service = Hosted(
+        subject_pb2.DESCRIPTOR.services_by_name["SubjectService"],
+        subject_pb2_grpc.add_SubjectServiceServicer_to_server,
+        Liar(activation, left_out),
+    )
+    async with served([service]) as channel:
+        with pytest.raises(InternalError, match=says):
+            await build_exemplars(channel, "liar", tmp_path, size=2)
+    assert ExemplarStore(tmp_path).manifests() == []
+
+
+async def test_what_hinders_a_build_is_one_sentence(subject_channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(PreconditionError, match=r"cannot be stored in .*file/store: Not a directory"):
+        await build_exemplars(subject_channel, "scene-neurons", tmp_path / "file" / "store", size=1)
+    with pytest.raises(InvalidRequestError, match="among 0 pictures"):
+        await build_exemplars(subject_channel, "scene-neurons", tmp_path, size=0)

@@ -219,6 +219,13 @@ async def test_the_socket_of_a_killed_server_is_replaced(servicer: Slow, tmp_pat
         await wait_until_serving(channel, server="server", timeout_s=5)
 
 
+async def test_a_socket_without_a_folder_is_refused_with_the_reason(servicer: Slow, tmp_path: Path) -> None:
+    options = ServerOptions(f"unix:{tmp_path}/none/s.sock")
+    with pytest.raises(PreconditionError, match=r"the folder .*none does not exist"):
+        async with running([hosted(servicer)], options):
+            pass
+
+
 async def test_a_file_that_is_no_socket_is_left_alone(servicer: Slow, tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     path.write_text("notes")

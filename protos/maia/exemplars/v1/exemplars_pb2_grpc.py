@@ -69,6 +69,7 @@ class ExemplarsServiceServicer:
         Errors:
         - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+        - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,6 +42,7 @@ class ExemplarsServiceStub:
     Errors:
     - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+    - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
     GetThreshold: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]
     """Returns the threshold of a unit's masks without its pictures.
@@ -63,6 +64,7 @@ class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
     Errors:
     - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+    - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
     GetThreshold: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]  # type: ignore[assignment]
     """Returns the threshold of a unit's masks without its pictures.
@@ -93,6 +95,7 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+        - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """
 
     @_abc_1.abstractmethod

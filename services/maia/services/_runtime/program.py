@@ -41,6 +41,9 @@ def reporting_errors(program: Callable[[], None]) -> int:
     except MaiaError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2 if isinstance(error, InvalidRequestError) else 1
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -20,7 +20,7 @@ from maia.services.exemplars.ranking import TopPictures, ValueCounts
 from maia.services.exemplars.store import ExemplarStore, LayerArrays
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
-from maia.wire.errors import InternalError
+from maia.wire.errors import InternalError, InvalidRequestError, PreconditionError
 from maia.wire.pictures import png_picture
 from maia.wire.status import translated
 
@@ -65,26 +65,45 @@ async def build_exemplars(
         channel: To a subject server.
         subject: Its name there.
         store: Root of the exemplar store.
-        size: Pictures of the fixed scene set, at least 15.
+        size: Pictures of the fixed scene set, at least 1.
         progress: Is told how far it is.
 
     Raises:
         NotFoundError: SUBJECT_UNKNOWN.
+        PreconditionError: STORE_UNWRITABLE: no room, or no permission.
+        InternalError: EXEMPLARS_DAMAGED: the set is there, but not whole.
         MaiaError: Whatever else measuring raises; nothing is stored then.
     """
+    if size < 1:
+        raise InvalidRequestError(f"exemplars cannot be found among {size} pictures", reason="SIZE_INVALID")
     stub = subject_pb2_grpc.SubjectServiceStub(channel)
     with translated(server="subject server"):
         info = await stub.GetSubject(subject_pb2.GetSubjectRequest(subject=subject), timeout=60)
-    dataset = await asyncio.to_thread(render_dataset, store, size, lambda done: progress("rendering", done, size))
+    with _storing(store):
+        dataset = await asyncio.to_thread(render_dataset, store, size, lambda done: progress("rendering", done, size))
     manifest = _manifest(info, dataset)
     exemplars = ExemplarStore(store)
-    if not exemplars.folder_of(manifest).exists():
+    if not exemplars.has(manifest):
         layers, frames = await _measure(stub, manifest, dataset, progress)
-        with exemplars.writing(manifest) as writer:
+        with _storing(store), exemplars.writing(manifest) as writer:
             writer.write_frames(frames)
             for number, layer in enumerate(layers):
                 writer.write_layer(number, layer.arrays())
     return manifest
+
+
+@contextmanager
+def _storing(store: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # NumPy raises one without a number when the disk is full.
+        why = error.strerror or "the disk may be full"
+        raise PreconditionError(
+            f"the exemplars cannot be stored in {store}: {why}; make room there or choose another folder",
+            reason="STORE_UNWRITABLE",
+            metadata={"store": str(store)},
+        ) from error
 
 
 def _manifest(info: subject_pb2.GetSubjectResponse, dataset: SceneDataset) -> Manifest:
@@ -148,6 +167,8 @@ async def _batches(
         )
         with translated(server="subject server"):
             response = await stub.MeasureUnits(request, timeout=_DEADLINE_S)
+        if [len(picture.units) for picture in response.pictures] != [len(units)] * len(indices):
+            raise InternalError("the subject server answered for other pictures or units than it was asked about")
         return _Batch(start, response)
 
     starts = range(0, dataset.size, size)
@@ -170,6 +191,9 @@ def _unpacked(
     """Return activations, shape (pictures, units), and maps, shape (pictures, units, h, w), of one layer."""
     measured = [picture.units[layer.span] for picture in pictures]
     activations = np.array([[unit.activation for unit in units] for units in measured], np.float32)
+    if not np.isfinite(activations).all():
+        unit = int(np.argwhere(~np.isfinite(activations))[0, 1])
+        raise InternalError(f"{layer.layer.name} {unit} answered a number that is not finite; it has no exemplars")
     joined = b"".join(unit.map.values for units in measured for unit in units)
     shape = (*activations.shape, layer.layer.map_height, layer.layer.map_width)
     if len(joined) != 2 * int(np.prod(shape)):

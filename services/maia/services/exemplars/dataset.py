@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ class SceneDataset:
 def render_dataset(
     store: Path, size: int = DEFAULT_SIZE, on_rendered: Callable[[int], None] | None = None
 ) -> SceneDataset:
-    """Return the dataset, rendering it first if the store has none of this revision and size.
+    """Return the dataset, rendering first what the store does not have of this revision and size.
+
+    Single pictures may be missing: what cleans caches deletes files, not folders.
 
     Args:
         store: Root of the exemplar store.
@@ -54,11 +57,21 @@ def render_dataset(
     if not folder.exists():
         with new_folder(folder) as building:
             for index in range(size):
-                scene = fixed_scene(index)
-                picture_path(building, index).write_bytes(encode(scene, render(scene)))
+                picture_path(building, index).write_bytes(_drawn(index))
                 if on_rendered is not None:
                     on_rendered(index + 1)
+    for index in range(size):
+        path = picture_path(folder, index)
+        if not (path.exists() and path.stat().st_size):
+            part = path.with_suffix(f".{os.getpid()}.part")
+            part.write_bytes(_drawn(index))
+            part.replace(path)
     return SceneDataset(folder, revision, size)
+
+
+def _drawn(index: int) -> bytes:
+    scene = fixed_scene(index)
+    return encode(scene, render(scene))
 
 
 def dataset_folder(store: Path, name: str, revision: str, size: int) -> Path:

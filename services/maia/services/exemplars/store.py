@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from maia.services.exemplars.dataset import dataset_folder, picture_path
 from maia.services.exemplars.folders import new_folder
@@ -71,8 +70,9 @@ class ExemplarStore:
 
         Raises:
             NotFoundError: EXEMPLARS_MISSING, metadata "subject"; the message says how to build them.
+            InternalError: EXEMPLARS_DAMAGED.
         """
-        sets = [(folder, manifest) for folder, manifest in self._sets() if manifest.subject == subject]
+        sets = [(folder, manifest) for folder, manifest in self._sets(subject) if manifest.subject == subject]
         if not sets:
             raise _missing(subject, f"there are no exemplars of {subject!r:.100} in {self._root}")
         exact = [(folder, manifest) for folder, manifest in sets if revision in {"", manifest.subject_revision}]
@@ -98,6 +98,18 @@ class ExemplarStore:
                 raise InvalidRequestError(f"{name!r:.120} cannot name a folder", reason="NAME_INVALID")
         return self._root / "sets" / manifest.subject / key
 
+    def has(self, manifest: Manifest) -> bool:
+        """Whether a set is stored.
+
+        Raises:
+            InternalError: EXEMPLARS_DAMAGED: its folder is there, but not what it should hold.
+        """
+        folder = self.folder_of(manifest)
+        if not folder.exists():
+            return False
+        with _damage(folder / _MANIFEST, folder, manifest.subject):
+            return Manifest.model_validate_json((folder / _MANIFEST).read_bytes()) == manifest
+
     @contextmanager
     def writing(self, manifest: Manifest) -> Iterator[SetWriter]:
         """Write a set; it appears whole when the block ends without an error, or not at all."""
@@ -105,9 +117,14 @@ class ExemplarStore:
             yield SetWriter(building)
             (building / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def _sets(self) -> list[tuple[Path, Manifest]]:
+    def _sets(self, subject: str | None = None) -> list[tuple[Path, Manifest]]:
+        """All sets, or those in one subject's folder: what is damaged elsewhere is none of its business."""
         dated = sorted(
-            ((path.stat().st_mtime_ns, path) for path in (self._root / "sets").glob(f"*/[!.]*/{_MANIFEST}")),
+            (
+                (path.stat().st_mtime_ns, path)
+                for path in (self._root / "sets").glob(f"*/[!.]*/{_MANIFEST}")
+                if subject in {None, path.parent.parent.name}
+            ),
             reverse=True,
         )
         return [(path.parent, _manifest(path, changed)) for changed, path in dated]
@@ -145,6 +162,7 @@ class ExemplarLayer:
 
         Raises:
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
+            InternalError: EXEMPLARS_DAMAGED.
         """
         self._check(unit)
         return float(self._array("thresholds")[unit])
@@ -154,16 +172,17 @@ class ExemplarLayer:
 
         Raises:
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
+            InternalError: EXEMPLARS_DAMAGED.
         """
         self._check(unit)
         manifest = self.manifest
         pictures = dataset_folder(self.root, manifest.dataset, manifest.dataset_revision, manifest.dataset_size)
         indices: Sequence[int] = self._array("indices")[unit].tolist()
-        frames = _opened(self.folder / "frames.npy")
+        frames = self._loaded(self.folder / "frames.npy", (manifest.dataset_size, 4))
         activations, maps = self._array("activations")[unit].tolist(), np.array(self._array("maps")[unit])
         return [
             Exemplar(
-                png=picture_path(pictures, index).read_bytes(),
+                png=self._picture(picture_path(pictures, index)),
                 activation=activation,
                 frame=Frame(*frames[index].tolist()),
                 map=maps[rank],
@@ -181,8 +200,27 @@ class ExemplarLayer:
                 metadata={"layer": layer.name, "index": str(unit), "units": str(layer.units)},
             )
 
+    def _picture(self, path: Path) -> bytes:
+        with _damage(path, path.parent, self.manifest.subject):
+            data = path.read_bytes()
+            if not data:
+                raise ValueError("empty")
+            return data
+
     def _array(self, name: str) -> NDArray[Any]:
-        return _opened(self.folder / str(self.number) / f"{name}.npy")
+        layer, top = self.manifest.layers[self.number], self.manifest.top
+        shapes: dict[str, tuple[int, ...]] = {
+            "thresholds": (layer.units,),
+            "maps": (layer.units, top, layer.map_height, layer.map_width),
+        }
+        return self._loaded(self.folder / str(self.number) / f"{name}.npy", shapes.get(name, (layer.units, top)))
+
+    def _loaded(self, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
+        with _damage(path, self.folder, self.manifest.subject):
+            array = _opened(path)
+            if array.shape != shape:
+                raise ValueError(f"shape {array.shape}, not {shape}")
+            return array
 
 
 @lru_cache(maxsize=512)
@@ -194,10 +232,22 @@ def _opened(path: Path) -> NDArray[Any]:
 
 @lru_cache(maxsize=512)
 def _manifest(path: Path, _changed: int) -> Manifest:
-    try:
+    with _damage(path, path.parent, path.parent.parent.name):
         return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InternalError(f"{path} is damaged; remove its folder and build the exemplars again") from error
+
+
+@contextmanager
+def _damage(path: Path, folder: Path, subject: str) -> Iterator[None]:
+    """Say what to do when a file of the store is not what was written; Pydantic's errors are ValueErrors too."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError) as error:
+        raise InternalError(
+            f"{path} is damaged or missing; remove {folder} and build the exemplars again: "
+            f"maia exemplars build --model {subject:.100}",
+            reason="EXEMPLARS_DAMAGED",
+            metadata={"path": str(path)},
+        ) from error
 
 
 def _missing(subject: str, what: str) -> NotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,59 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (store.folder_of(manifest()) / "manifest.json").write_text('{"format": 2}')
     with pytest.raises(InternalError, match="damaged"):
         store.manifests()
+
+
+@pytest.mark.parametrize(
+    "name", ["0/indices.npy", "0/activations.npy", "0/maps.npy", "frames.npy", "../../../datasets/toy-d1-3/000002.png"]
+)
+def test_damage_is_named_with_its_remedy(tmp_path: Path, name: str) -> None:
+    damages: tuple[Callable[[Path], object], ...] = (lambda path: path.write_bytes(b""), Path.unlink)
+    for number, damage in enumerate(damages):
+        store = ExemplarStore(tmp_path / str(number))
+        write(store, manifest())
+        damage(store.folder_of(manifest()) / name)
+        with pytest.raises(
+            InternalError, match=r"damaged or missing; remove .* maia exemplars build --model model"
+        ) as caught:
+            store.find("model", "layer.1").exemplars(0)
+        assert caught.value.reason == "EXEMPLARS_DAMAGED"
+
+
+def test_arrays_of_another_shape_are_damage(tmp_path: Path) -> None:
+    store = ExemplarStore(tmp_path)
+    write(store, manifest())
+    np.save(store.folder_of(manifest()) / "0" / "thresholds.npy", np.zeros(1, np.float32))
+    with pytest.raises(InternalError, match=r"thresholds\.npy is damaged"):
+        store.find("model", "layer.1").threshold(1)
+
+
+def test_damage_of_one_subject_does_not_stop_another(tmp_path: Path) -> None:
+    store = ExemplarStore(tmp_path)
+    for subject in ("one", "two"):
+        write(store, manifest(subject=subject))
+    (store.folder_of(manifest(subject="one")) / "manifest.json").write_text("{")
+    assert store.find("two", "layer.1").threshold(0) == 0.5
+    with pytest.raises(InternalError, match="damaged"):
+        store.find("one", "layer.1")
+
+
+def test_a_set_without_its_manifest_is_not_taken_for_built(tmp_path: Path) -> None:
+    store = ExemplarStore(tmp_path)
+    assert not store.has(manifest())
+    write(store, manifest())
+    assert store.has(manifest())
+    (store.folder_of(manifest()) / "manifest.json").unlink()
+    with pytest.raises(InternalError, match="remove"):
+        store.has(manifest())
+
+
+def test_pictures_that_were_cleaned_away_are_rendered_again(tmp_path: Path) -> None:
+    dataset = render_dataset(tmp_path, 4)
+    whole = dataset.read_many(range(4))
+    picture_path(dataset.folder, 1).unlink()
+    os.truncate(picture_path(dataset.folder, 3), 0)
+    assert render_dataset(tmp_path, 4).read_many(range(4)) == whole
+    assert len(list(dataset.folder.iterdir())) == 4
 
 
 def test_the_dataset_is_rendered_once_and_carries_its_scenes(tmp_path: Path) -> None:
