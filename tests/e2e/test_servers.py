@@ -100,6 +100,12 @@ def test_measure_with_servers_of_its_own_darkens_where_the_unit_does_not_respond
     assert view[10, 10].tolist() == [50, 50, 50]
     assert no_processes_left() == []
 
+    whole = (maia.folder / "circle.png").read_bytes()
+    (maia.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    cut = maia("measure", "--up", "--model", "scene-neurons", "--unit", "mono:23", "cut.png")
+    assert cut.code == 2
+    assert cut.err.splitlines()[-1].startswith("error: cut.png is no picture to measure: the file is damaged")
+
     wrong = maia("measure", "--up", "--model", "scene-neurons", "--unit", "mono:900", "circle.png")
     assert wrong.code == 2
     assert "units 0 to" in wrong.err.splitlines()[-1]

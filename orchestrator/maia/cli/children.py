@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from maia.cli.errors import USAGE, ServerDiedError
 
@@ -45,7 +47,6 @@ class Child:
     name: str
     address: str
     process: Process = field(repr=False)
-    log: Path
 
     @property
     def pid(self) -> int:
@@ -57,18 +58,22 @@ class Children:
     """The servers that this command has started; leaving the block ends them.
 
     Args:
-        logs: Folder for their logs, one `<name>.log` each.
+        logs: Folder for their logs, one `<name>.log` each. None: their last lines are told when one dies, and no file
+            outlives us, however we end.
         environment: Their environment.
     """
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, logs: Path | None, environment: Mapping[str, str]) -> None:
         self._logs = logs
         self._environment = environment
         self._processes: list[tuple[str, Process]] = []
+        self._files = contextlib.ExitStack()
+        self._open_logs: dict[str, IO[bytes]] = {}
         self.running: list[Child] = []
 
     async def __aenter__(self) -> Self:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        if self._logs is not None:
+            self._logs.mkdir(parents=True, exist_ok=True)
         return self
 
     async def __aexit__(
@@ -81,6 +86,7 @@ class Children:
             # Interrupted once more while they were draining: nobody waits any longer.
             for _, process in self._processes:
                 _kill(process)
+            self._files.close()
 
     async def start(self, commands: Sequence[ServerCommand]) -> list[Child]:
         """Start servers side by side and wait until each serves.
@@ -114,20 +120,19 @@ class Children:
                 raise self._died(name, "ended")
 
     async def _launch(self, command: ServerCommand) -> Process:
-        with self._log(command.name).open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                f"maia.services.{command.name}",
-                "--announce",
-                "--end-with-stdin",
-                *command.flags,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-            )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            f"maia.services.{command.name}",
+            "--announce",
+            "--end-with-stdin",
+            *command.flags,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._log(command.name),
+            env=self._environment,
+            start_new_session=True,
+        )
         self._processes.append((command.name, process))
         return process
 
@@ -142,10 +147,14 @@ class Children:
             raise self._died(name, f"was not ready within {READY_S:g} s") from None
         if not line:
             raise self._died(name, "ended while it started")
-        return Child(name, str(json.loads(line)["address"]), process, self._log(name))
+        return Child(name, str(json.loads(line)["address"]), process)
 
-    def _log(self, name: str) -> Path:
-        return self._logs / f"{name}.log"
+    def _log(self, name: str) -> IO[bytes]:
+        if name not in self._open_logs:
+            named = self._logs and self._logs / f"{name}.log"
+            file = named.open("w+b") if named else tempfile.TemporaryFile()  # noqa: SIM115  # the stack closes it
+            self._open_logs[name] = self._files.enter_context(file)
+        return self._open_logs[name]
 
     def _died(self, name: str, how: str) -> ServerDiedError:
         code = next((process.returncode for each, process in self._processes if each == name), None)
@@ -179,9 +188,9 @@ def _kill(process: Process) -> None:
             process.kill()
 
 
-def _tail(log: Path) -> list[str]:
+def _tail(log: IO[bytes]) -> list[str]:
     """The last lines of a file, as far as they fit into a screen."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
+    # The server writes at the position that it shares with us, so nothing here may move it.
+    size = os.fstat(log.fileno()).st_size
+    text = os.pread(log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(errors="replace")
     return [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]

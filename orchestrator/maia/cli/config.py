@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -117,17 +117,17 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     """
     environment = os.environ if environment is None else environment
     file = _file(flags.get("config"), environment)
-    sources: tuple[tuple[str, Mapping[str, object]], ...] = (
-        ("", {"cache_dir": _default_cache(environment), "config_file": file}),
-        (f"in {file}: ", _read(file) if file else {}),
-        ("in the environment: ", _from_environment(environment)),
-        ("", {name: value for name, value in flags.items() if value is not None and name != "config"}),
+    sources: tuple[tuple[Callable[[str], str], Mapping[str, object]], ...] = (
+        (str, {"cache_dir": _default_cache(environment), "config_file": file}),
+        (lambda name: f"in {file}: {name}", _read(file) if file else {}),
+        (_variable, _from_environment(environment)),
+        (_flag, {name: value for name, value in flags.items() if value is not None and name != "config"}),
     )
     values: dict[str, object] = {}
     places: dict[str, str] = {}
     for place, source in sources:
         values.update(source)
-        places.update(dict.fromkeys(source, place))
+        places.update({name: place(name) for name in source})
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -175,8 +175,16 @@ def _read(file: Path) -> dict[str, object]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     # Other MAIA_* variables belong to the servers. An empty one counts as not set, as shells make it hard to unset one.
-    variables = {name: f"MAIA_{name.upper()}" for name in _settable()} | dict(KEYS)
-    return {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
+    names = [*_settable(), *KEYS]
+    return {name: environment[_variable(name)] for name in names if environment.get(_variable(name))}
+
+
+def _variable(name: str) -> str:
+    return KEYS.get(name, f"MAIA_{name.upper()}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _default_cache(environment: Mapping[str, str]) -> Path:
@@ -189,6 +197,6 @@ def _told(error: ValidationError, places: Mapping[str, str]) -> str:
     def one(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
         name = str(problem["loc"][0])
         got = "" if name in KEYS else f", not {problem['input']!r:.80}"
-        return f"{places.get(name, '')}{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
+        return f"{places.get(name, name)}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
 
     return "; ".join(one(problem) for problem in error.errors())

@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from maia.cli.config import KEYS, Config
-from maia.cli.errors import DONE, FAILED
+from maia.cli.errors import DONE, FAILED, CommandError
+from maia.cli.folders import check_writable, nearest
 from maia.cli.results import results_console
 from maia.cli.servers import exemplar_store
 from maia.orchestrator.clients import (
@@ -205,10 +206,11 @@ async def _keys(config: Config) -> list[Row]:
 
 async def _folders(config: Config) -> list[Row]:
     cache = config.cache_dir
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if not os.access(there, os.W_OK):
-        return [Row("folders", "bad", f"the cache {cache} cannot be written; name another with --cache-dir")]
-    free = shutil.disk_usage(there).free // 2**20
+    try:
+        check_writable(cache, "--cache-dir")
+    except CommandError as error:
+        return [Row("folders", "bad", error.message)]
+    free = shutil.disk_usage(nearest(cache)).free // 2**20
     kept = sorted(path.name for path in (exemplar_store(config) / "sets").glob("*"))
     rows = [
         Row("folders", "good" if free >= _FREE_MB else "bad", f"cache {cache}: {free:,} MiB free"),

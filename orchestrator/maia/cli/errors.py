@@ -74,7 +74,7 @@ def reporting(program: Callable[[], int]) -> int:
     except TyperException as error:
         # Without a message it was a group without a command, whose help has been shown.
         if error.format_message():
-            _say(error.format_message(), hint=_help_of(error))
+            _say(error.format_message(), hint=_value_of(error) + _help_of(error))
         return exit_code(error)
     except (MaiaError, SandboxError) as error:
         _say(str(error))
@@ -89,6 +89,12 @@ def reporting(program: Callable[[], int]) -> int:
     except OSError as error:
         _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         return FAILED
+
+
+def _value_of(error: TyperException) -> str:
+    """What the user gave, where typer had pydantic read it and says only what it should have been."""
+    problems = getattr(error.__cause__, "errors", None)
+    return f", not {problems()[0]['input']!r:.80}" if callable(problems) else ""
 
 
 def _help_of(error: TyperException) -> str:

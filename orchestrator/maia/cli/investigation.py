@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from maia.cli.config import Config
-from maia.cli.errors import DONE, UNITS_FAILED
+from maia.cli.errors import DONE, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.finished import REPLACED, earlier_result, set_aside
+from maia.cli.folders import check_writable
 from maia.cli.progress import Progress
 from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
@@ -147,6 +148,8 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
         The exit code.
     """
     await check_names(config)
+    check_writable(config.out, "--out")
+    check_writable(config.cache_dir, "--cache-dir")
     with Progress(Console(stderr=True), dialogue=dialogue) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
         investigation = Investigation(config, progress)
@@ -168,9 +171,13 @@ async def check_names(config: Config) -> None:
         UnknownAgentError: The message lists the valid forms.
         MissingKeyError: The message names the variable.
         NotFoundError: There is no such task.
+        CommandError: There is no journal to replay.
     """
     load_task(config.task)
-    await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
+    try:
+        await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
+    except JournalError as error:
+        raise CommandError(error.message, reason=error.reason) from error
 
 
 async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def measure(
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="PNG, JPEG or WebP files.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE", help="PNG, JPEG or WebP files.")],
     *,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.")] = None,
     unit: Annotated[

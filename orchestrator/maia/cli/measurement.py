@@ -16,6 +16,7 @@ from rich.text import Text
 from maia.cli.config import Config
 from maia.cli.errors import DONE, CommandError
 from maia.cli.exemplar_sets import build_sets
+from maia.cli.folders import check_writable
 from maia.cli.progress import Progress
 from maia.cli.results import results_console
 from maia.cli.servers import Deployment, connection, deployment
@@ -29,7 +30,7 @@ from maia.wire.errors import InvalidRequestError, NotFoundError
 from maia.wire.limits import MAX_PICTURE_BYTES
 from maia.wire.logs import configure_logs
 from maia.wire.maps import darken
-from maia.wire.pictures import decode, encode_png, read_header
+from maia.wire.pictures import Rgb, decode, encode_png, read_header
 
 _NEEDED: Final = ("subject", "exemplars")
 _ASK_S: Final = 30.0
@@ -65,14 +66,17 @@ async def measure_files(
     Raises:
         CommandError: A file that is no picture, or a unit that the subject does not have.
     """
-    pictures = [(file, read_picture(file)) for file in dict.fromkeys(files)]
+    files = list(dict.fromkeys(files))
+    for file in files:
+        read_picture(file)  # refused before anything starts; kept one at a time, since people have many photographs
+    check_writable(out, "--out")
     with Progress(Console(stderr=True)) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
         async with deployment(config, progress, up=up, subjects=[model], names=_NEEDED) as where:
             if up:
                 await build_sets(config, where, [model], progress)
             progress.stage("measuring")
-            rows = await _measure(where, model, units, pictures, out)
+            rows = await _measure(where, model, units, files, out, progress=progress)
     show(results_console(), rows, out)
     return DONE
 
@@ -84,6 +88,8 @@ def read_picture(file: Path) -> Picture:
         CommandError: There is no such file, or it is no picture that can be measured.
     """
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise CommandError(f"{file} is no picture to measure: it is a device, a pipe or a socket, not a file")
         if file.stat().st_size > MAX_PICTURE_BYTES:
             raise CommandError(f"{file} is too large; at most {MAX_PICTURE_BYTES // 2**20} MiB are measured")
         data = file.read_bytes()
@@ -92,42 +98,64 @@ def read_picture(file: Path) -> Picture:
     try:
         header = read_header(data)
     except InvalidRequestError as error:
-        raise CommandError(f"{file} is no picture to measure: {error.message.partition(': ')[2]}") from error
+        raise _refused(file, error) from error
     return Picture(data, header.media_type, header.width, header.height)
 
 
-def view_names(files: Sequence[Path], layer: str, index: int) -> list[str]:
-    """Return the names of the views of files, in order; files of one name in different folders get a number."""
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        stem = f"{file.stem}.{re.sub(r'[^A-Za-z0-9_.]+', '_', layer)}-{index}"
-        name, number = f"{stem}.png", 2
-        while name in taken:
-            name, number = f"{stem}-{number}.png", number + 1
-        taken.add(name)
-        names.append(name)
-    return names
+def view_files(files: Sequence[Path], units: Sequence[tuple[str, int]], out: Path) -> dict[tuple[Path, str, int], Path]:
+    """Return where the view of each picture and unit goes.
+
+    No two are the same, and none is one of the pictures: `*.png` may well name the views of an earlier call.
+    """
+    taken = {file.resolve() for file in files}
+    views = {}
+    for layer, index in units:
+        for file in files:
+            stem = f"{file.stem}.{re.sub(r'[^A-Za-z0-9_.]+', '_', layer)}-{index}"
+            view, number = out / f"{stem}.png", 2
+            while view.resolve() in taken:
+                view, number = out / f"{stem}-{number}.png", number + 1
+            taken.add(view.resolve())
+            views[file, layer, index] = view
+    return views
+
+
+def _refused(file: Path, error: InvalidRequestError) -> CommandError:
+    # What the wire says of "picture 0" of a request, said of the file.
+    return CommandError(f"{file} is no picture to measure: {error.message.partition(': ')[2] or error.message}")
 
 
 async def _measure(
-    where: Deployment, model: str, units: Sequence[tuple[str, int]], pictures: Sequence[tuple[Path, Picture]], out: Path
+    where: Deployment,
+    model: str,
+    units: Sequence[tuple[str, int]],
+    files: Sequence[Path],
+    out: Path,
+    *,
+    progress: Progress,
 ) -> list[Measured]:
     async with connection(where, "subject") as one, connection(where, "exemplars") as other:
         subject, exemplars = SubjectClient(one), ExemplarsClient(other)
         revision = await _checked(subject, model, units)
+        asked = [Unit(layer, index) for layer, index in units]
+        thresholds = [await _threshold(exemplars, model, revision, unit) for unit in asked]
+        views = view_files(files, units, out)
         rows: list[Measured] = []
-        for layer, index in units:
-            threshold = await _threshold(exemplars, model, revision, Unit(layer, index))
-            names = view_names([file for file, _ in pictures], layer, index)
-            for (file, picture), name in zip(pictures, names, strict=True):
-                # One picture a request: a request has a largest size, and people have large photographs.
-                answer = await subject.measure(model, [picture], [Unit(layer, index)], Terms.within(_MEASURE_S))
-                response = answer[0][0]
-                unit = UnitName(model, layer, index)
-                recipe = MaskRecipe.of(unit, response.activation, response.map, response.frame, threshold)
-                _write_view(picture, recipe, out / name)
-                rows.append(Measured(file, recipe, out / name))
+        for number, file in enumerate(files, 1):
+            picture = read_picture(file)
+            try:
+                pixels = decode(picture.data)
+            except InvalidRequestError as error:
+                raise _refused(file, error) from error
+            # One picture a request: a request has a largest size, and people have large photographs.
+            [answers] = await subject.measure(model, [picture], asked, Terms.within(_MEASURE_S))
+            for unit, threshold, answer in zip(asked, thresholds, answers, strict=True):
+                name = UnitName(model, unit.layer, unit.index)
+                recipe = MaskRecipe.of(name, answer.activation, answer.map, answer.frame, threshold)
+                view = views[file, unit.layer, unit.index]
+                _write_view(pixels, recipe, view)
+                rows.append(Measured(file, recipe, view))
+            progress.step("measuring pictures", number, len(files))
         return rows
 
 
@@ -148,9 +176,10 @@ async def _threshold(exemplars: ExemplarsClient, model: str, revision: str, unit
         return None
 
 
-def _write_view(picture: Picture, recipe: MaskRecipe, file: Path) -> None:
+def _write_view(pixels: Rgb, recipe: MaskRecipe, file: Path) -> None:
+    height, width, _ = pixels.shape
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(encode_png(darken(decode(picture.data), recipe.mask(picture.width, picture.height))))
+    file.write_bytes(encode_png(darken(pixels, recipe.mask(width, height))))
 
 
 def show(console: Console, rows: Sequence[Measured], out: Path) -> None:

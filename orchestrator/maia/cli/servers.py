@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -88,13 +87,12 @@ async def deployment(
     if not up:
         yield Deployment({name: config.address(name) for name in names})
         return
-    with tempfile.TemporaryDirectory(prefix="maia-servers-") as logs:
-        async with Children(Path(logs), environment_without_keys()) as children:
-            progress.stage(f"starting {counted(len(names), 'server')}")
-            listen = dict.fromkeys(names, ANY_PORT)
-            started = await children.start(server_commands(config, listen=listen, subjects=subjects, names=names))
-            progress.done(f"{counted(len(names), 'server')} ready")
-            yield Deployment({child.name: child.address for child in started}, children)
+    async with Children(None, environment_without_keys()) as children:
+        progress.stage(f"starting {counted(len(names), 'server')}")
+        listen = dict.fromkeys(names, ANY_PORT)
+        started = await children.start(server_commands(config, listen=listen, subjects=subjects, names=names))
+        progress.done(f"{counted(len(names), 'server')} ready")
+        yield Deployment({child.name: child.address for child in started}, children)
 
 
 @asynccontextmanager

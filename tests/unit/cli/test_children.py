@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -35,6 +36,10 @@ asyncio.run(main())
 
 def children_in(folder: Path) -> Children:
     return Children(folder / "logs", environment_without_keys())
+
+
+def names_in(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()]
 
 
 def gone(pid: int) -> bool:
@@ -78,6 +83,18 @@ async def test_a_server_that_dies_is_told_with_the_end_of_its_log(tmp_path: Path
     assert "the description server ended (signal 9); the end of its log:" in error.message
     assert "serving" in error.message
     assert not error.mendable
+
+
+async def test_without_a_folder_a_log_is_told_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with Children(None, environment_without_keys()) as children:
+        [child] = await children.start([SERVER])
+        assert names_in(tmp_path) == []
+        child.process.kill()
+        error = await asyncio.wait_for(children.wait_for_an_end(), 10)
+    assert "serving" in error.message
 
 
 async def test_a_module_that_is_not_there_is_told(tmp_path: Path) -> None:

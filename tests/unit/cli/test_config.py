@@ -66,7 +66,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) 
 
 
 def test_a_wrong_variable_names_its_place() -> None:
-    with pytest.raises(CommandError, match=r"in the environment: max_rounds: .*not 'many'"):
+    with pytest.raises(CommandError, match=r"^MAIA_MAX_ROUNDS: .*not 'many'"):
         config(environment={"MAIA_MAX_ROUNDS": "many"})
     with pytest.raises(CommandError, match="cannot be read: No such file"):
         config(environment={"MAIA_CONFIG": "gone.toml"})

@@ -9,13 +9,24 @@ import pytest
 from PIL import Image
 
 from maia.cli.errors import CommandError
-from maia.cli.measurement import read_picture, view_names
+from maia.cli.measurement import read_picture, view_files
 
 
 def test_views_are_named_by_picture_and_unit_and_never_share_a_name() -> None:
     files = [Path("cat.png"), Path("dogs/cat.jpg"), Path("cat.v2.png")]
-    assert view_names(files, "layer3", 12) == ["cat.layer3-12.png", "cat.layer3-12-2.png", "cat.v2.layer3-12.png"]
-    assert view_names([Path("a.png")], "../x/y", 1) == ["a..._x_y-1.png"]
+    views = view_files(files, [("layer3", 12), ("layer 3", 12)], Path("views"))
+    names = ["cat.layer3-12.png", "cat.layer3-12-2.png", "cat.v2.layer3-12.png"]
+    others = ["cat.layer_3-12.png", "cat.layer_3-12-2.png", "cat.v2.layer_3-12.png"]
+    assert list(views.values()) == [Path("views") / name for name in names + others]
+    assert view_files([Path("a.png")], [("../x/y", 1)], Path()) == {
+        (Path("a.png"), "../x/y", 1): Path("a..._x_y-1.png")
+    }
+
+
+def test_no_view_takes_the_place_of_a_picture_that_is_measured() -> None:
+    mine, seen = Path("x.png"), Path("here/../x.a-1.png")
+    views = view_files([mine, seen], [("a", 1)], Path())
+    assert list(views.values()) == [Path("x.a-1-2.png"), Path("x.a-1.a-1.png")]
 
 
 def test_a_picture_keeps_its_bytes_and_true_type(tmp_path: Path) -> None:
@@ -36,3 +47,8 @@ def test_what_is_no_picture_is_told_with_its_name(tmp_path: Path, data: bytes, s
     assert caught.value.message.startswith(f"{file} is no picture to measure: ")
     with pytest.raises(CommandError, match="cannot be read: Is a directory"):
         read_picture(tmp_path)
+
+
+def test_what_has_no_end_is_not_read() -> None:
+    with pytest.raises(CommandError, match="/dev/zero is no picture to measure: it is a device"):
+        read_picture(Path("/dev/zero"))
