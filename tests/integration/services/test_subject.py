@@ -19,7 +19,7 @@ from maia.services.subject.servicer import BATCH, subject_service
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
 from maia.wire.errors import DeadlineExceededError, InvalidRequestError, NotFoundError, OutOfRangeError
-from maia.wire.limits import MAX_PICTURES
+from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_PICTURES
 from maia.wire.maps import Frame, map_from_proto
 from maia.wire.pictures import Rgb, decode_picture
 
@@ -113,6 +113,12 @@ async def test_a_request_with_nothing_or_too_much_in_it(subject_stub: Stub, draw
     assert (await refusal(subject_stub.MeasureUnits(request(*many)))).reason == "REQUEST_TOO_LARGE"
     pairs = request(*[picture] * 16, units=[RED] * ((1 << 16) + 1))
     assert (await refusal(subject_stub.MeasureUnits(pairs))).reason == "REQUEST_TOO_LARGE"
+    # 2,700 maps of 28 × 28 halves on 16 pictures do not fit into a message; known before anything is measured.
+    wide = request(*[picture] * 16, units=[RED] * 2700)
+    error = await refusal(subject_stub.MeasureUnits(wide))
+    assert (error.reason, error.metadata["limit"]) == ("REQUEST_TOO_LARGE", str(MAX_MESSAGE_BYTES))
+    wide.activations_only = True
+    assert len((await subject_stub.MeasureUnits(wide)).pictures[15].units) == 2700
 
 
 class Blocking:

@@ -14,13 +14,15 @@ from maia.services.subject.model import Measurements, Subject, SubjectInfo, Unit
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError, NotFoundError
-from maia.wire.limits import MAX_MEASUREMENTS
+from maia.wire.limits import MAX_MEASUREMENTS, MAX_MESSAGE_BYTES
 from maia.wire.maps import map_to_proto
 from maia.wire.pictures import decode_picture
 from maia.wire.server import Hosted
 
 BATCH: Final = 16
 """Pictures in one forward pass."""
+
+_MAP_EXTRA: Final = 24  # bytes around the values of a map in a message, and its activation
 
 _Context = grpc.aio.ServicerContext
 
@@ -111,6 +113,17 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
     units = [Unit(unit.layer, unit.index) for unit in request.units]
     for unit in units:
         info.check(unit)
+    if not request.activations_only:
+        layers = {layer.name: layer for layer in info.layers}
+        picture = sum(2 * layers[unit.layer].map_height * layers[unit.layer].map_width + _MAP_EXTRA for unit in units)
+        if picture * len(request.pictures) > MAX_MESSAGE_BYTES:
+            raise InvalidRequestError(
+                f"the maps of {len(units)} units on {len(request.pictures)} pictures have "
+                f"{picture * len(request.pictures)} bytes, and a message at most {MAX_MESSAGE_BYTES}; ask for fewer at a "
+                "time, or for activations_only",
+                reason="REQUEST_TOO_LARGE",
+                metadata={"limit": str(MAX_MESSAGE_BYTES)},
+            )
     return units
 
 
