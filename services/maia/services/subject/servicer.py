@@ -119,8 +119,8 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
         if picture * len(request.pictures) > MAX_MESSAGE_BYTES:
             raise InvalidRequestError(
                 f"the maps of {len(units)} units on {len(request.pictures)} pictures have "
-                f"{picture * len(request.pictures)} bytes, and a message at most {MAX_MESSAGE_BYTES}; ask for fewer at a "
-                "time, or for activations_only",
+                f"{picture * len(request.pictures)} bytes, and a message at most {MAX_MESSAGE_BYTES}; ask for fewer at "
+                "a time, or for activations_only",
                 reason="REQUEST_TOO_LARGE",
                 metadata={"limit": str(MAX_MESSAGE_BYTES)},
             )
