@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Literal
 
 import pytest
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox import ImageRef, Limits, Pixels, SessionError, Tool, ToolError
+from maia.sandbox.host import broker
+from maia.sandbox.host.output import Output
 from maia.sandbox.protocol.frames import encode
-from maia.sandbox.protocol.values import encode_value
+from maia.sandbox.protocol.values import decode_value, encode_value
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,6 +28,8 @@ def ended(**fields: Any) -> pb.GuestFrame:
 BAD_ARRAY = pb.Value(array=pb.Array(dtype="|O", shape=[1], data=b"\x80\x04N."))
 BAD_SHAPE = pb.Value(array=pb.Array(dtype="<f8", shape=[2**62, 4], data=b""))
 BAD_PIXELS = pb.Value(pixels=pb.Pixels(mode="RGB", width=16000, height=16000, data=b"x"))
+EMPTY_BUT_HUGE = pb.Value(array=pb.Array(dtype="|u1", shape=[0, 2**39, 2**39], data=b""))
+KEYS_OF_ONE_HASH = encode_value(dict.fromkeys((2**61 - 1) * factor for factor in range(5000)))
 DEEP = encode_value(0)
 for _ in range(30):
     DEEP = pb.Value(list=pb.Sequence(items=[DEEP]))
@@ -49,6 +54,8 @@ FORGERIES = {
     "a reserved name without a reference": encode(tool_call(name="_image.pixels", arguments=[encode_value("a")])),
     "a pickle in an array": encode(tool_call(arguments=[BAD_ARRAY])),
     "an array larger than its data": encode(tool_call(arguments=[BAD_SHAPE])),
+    "an array without items and beyond counting": encode(tool_call(arguments=[EMPTY_BUT_HUGE])),
+    "a mapping that takes the square of its size to build": encode(tool_call(arguments=[KEYS_OF_ONE_HASH])),
     "an image larger than its data": encode(tool_call(arguments=[BAD_PIXELS])),
     "a value without content": encode(tool_call(arguments=[pb.Value()])),
     "deep nesting": encode(tool_call(arguments=[DEEP])),
@@ -179,3 +186,50 @@ async def test_a_tool_cannot_run_blocks_of_the_session_that_called_it(host: Any)
         outcome = await session.run("again()\nprint('outer')")
     assert outcome.output == "outer\n"
     assert "one at a time" in refused[0]
+
+
+@pytest.mark.parametrize("argument", ["10**400", "[10**400]", "np.zeros(3)", "np.zeros((0, 3))", "{'a': 10**400}"])
+async def test_an_argument_that_breaks_its_check_is_the_blocks_error_and_not_the_hosts(
+    attack: Any, argument: str
+) -> None:
+    async def number(x: float | list[float] | dict[str, float]) -> None:
+        """Take numbers."""
+
+    async def choice(x: Literal["a", "b"]) -> None:
+        """Take a letter."""
+
+    code = "".join(
+        f"try:\n    {name}({argument})\nexcept ToolError:\n    print('refused')\n" for name in ("number", "choice")
+    )
+    async with attack(code, tools=[Tool.of(number), Tool.of(choice)]) as result:
+        assert result.output == "refused\n" * 2
+
+
+async def test_a_guest_without_output_does_not_keep_the_host_busy(attack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read = Output.read
+
+    def counting(output: Output, descriptor: int) -> bool:
+        reads.append(descriptor)
+        return read(output, descriptor)
+
+    monkeypatch.setattr(Output, "read", counting)
+    async with attack("import os, time\nos.close(1)\nos.close(2)\ntime.sleep(0.5)") as result:
+        assert result.status in ("ok", "policy")
+        assert len(reads) < 10  # the honest session's included; a host that spins reads thousands of times
+
+
+async def test_what_the_host_spends_on_reading_a_call_is_the_blocks_time(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool, touched = make_touch()
+
+    def slow(value: pb.Value) -> object:
+        time.sleep(0.2)
+        return decode_value(value)
+
+    monkeypatch.setattr(broker, "decode_value", slow)
+    async with await host.open(tools=[tool], limits=Limits(wall_s=1)) as session:
+        outcome = await session.run("while True:\n    touch(1)")
+    assert outcome.status.value == "wall_clock"
+    assert len(touched) <= 5  # and not for as long as the guest likes

@@ -71,7 +71,7 @@ def _check(value: object, hint: object, where: str) -> object:  # noqa: C901, PL
     if origin in (typing.Union, types.UnionType):
         return _check_union(value, arguments, where)
     if origin is typing.Literal:
-        if value in arguments and type(value) in map(type, arguments):
+        if type(value) in map(type, arguments) and value in arguments:  # an array is neither equal nor unequal
             return value
         raise _Mismatch(where, " or ".join(map(repr, arguments)), value)
     if hint in (list, tuple) or origin in (tuple, *_SEQUENCES):
@@ -82,7 +82,7 @@ def _check(value: object, hint: object, where: str) -> object:  # noqa: C901, PL
         key_hint, item_hint = arguments or (object, object)
         return {_check(k, key_hint, f"{where} key"): _check(v, item_hint, f"{where}[{k!r}]") for k, v in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _float(value, where)
     if hint is Pixels and _is_array(type(value)):
         return _pixels(value, where)
     if _is_array(hint):
@@ -91,6 +91,13 @@ def _check(value: object, hint: object, where: str) -> object:  # noqa: C901, PL
     elif isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise _Mismatch(where, _shown(hint), value)
+
+
+def _float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ToolError(f"{where}: an integer beyond the range of float") from None
 
 
 def _check_union(value: object, hints: tuple[object, ...], where: str) -> object:

@@ -55,10 +55,11 @@ class Broker:
         self._last_id += 1
         if call.call_id != self._last_id:
             raise ProtocolError(f"tool call {call.call_id} where {self._last_id} comes next")
-        watch.tool_began()
         self.calls += 1
         try:
-            value = await self._run(self._prepare(call))
+            work = self._prepare(call)  # on the block's time, for the block chose how much there is to read
+            watch.tool_began()
+            value = await self._run(work)
             return pb.ToolResult(call_id=call.call_id, value=encode_value(value))
         except ToolError as error:
             return pb.ToolResult(call_id=call.call_id, error=_bounded(str(error)))

@@ -31,6 +31,7 @@ class Output:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._parts: list[str] = []
         self.total_bytes = 0
+        self.ended = False
 
     @property
     def exceeded(self) -> bool:
@@ -48,6 +49,7 @@ class Output:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
             return False
+        self.ended = not data
         self._add(data)
         return bool(data)
 

@@ -161,6 +161,7 @@ class Session:
                     self._catch_up(output, watch)  # what was printed before the call is told before it
                     result = await self._broker.answer(frame.tool_call, watch)
                     await self._send(pb.HostFrame(tool_result=result))
+                    await asyncio.sleep(0)  # nothing above waits for a call that is refused: others have their turn
                 elif kind == "block_ended" and frame.block_ended.block_id == block.block_id:
                     return frame.block_ended
                 else:
@@ -217,7 +218,8 @@ class Session:
         await self._writer.drain()
 
     def _take_output(self, output: Output, watch: Watch) -> None:
-        if not output.read(self._output_fd) and self._guest.ended.is_set():
+        output.read(self._output_fd)
+        if output.ended:  # a living guest can close its end too, and a descriptor at its end is always ready
             asyncio.get_running_loop().remove_reader(self._output_fd)
         if output.exceeded:
             watch.stop(Status.OUTPUT)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_MESSAGES", "count_messages"]
 
-MAX_MESSAGES: Final = 400_000
+MAX_MESSAGES: Final = 100_000
 """Most fields and messages in one frame; the codec's bound on values allows fewer."""
 
 _OPAQUE: Final = (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING)

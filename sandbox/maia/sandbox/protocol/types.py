@@ -63,7 +63,7 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if self.mode not in BYTES_PER_PIXEL:
-            raise ProtocolError(f"pixels of mode {self.mode!r}; it must be one of {', '.join(BYTES_PER_PIXEL)}")
+            raise ProtocolError(f"pixels of mode {self.mode[:20]!r}; it must be one of {', '.join(BYTES_PER_PIXEL)}")
         _check_size(self.width, self.height)
         expected = self.width * self.height * BYTES_PER_PIXEL[self.mode]
         if len(self.data) != expected:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from maia.execution.v1 import execution_pb2 as pb
@@ -24,13 +25,16 @@ from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DTYPES", "MAX_DEPTH", "MAX_ITEMS", "decode_value", "encode_value"]
+__all__ = ["DTYPES", "MAX_DEPTH", "MAX_ITEMS", "MAX_SAME_HASH", "decode_value", "encode_value"]
 
 MAX_DEPTH: Final = 24
 """Deepest nesting; three messages a level stay below protobuf's own bound of 100."""
 
-MAX_ITEMS: Final = 100_000
-"""Most values in one tree."""
+MAX_ITEMS: Final = 20_000
+"""Most values in one tree: what a host reads in some ten milliseconds, for it serves other sessions meanwhile."""
+
+MAX_SAME_HASH: Final = 64
+"""Most keys of one mapping with one hash. Integers can be made to share one, and a dict compares each with all."""
 
 MAX_DIGITS: Final = 4000
 """Most digits of an integer; Python itself refuses to parse more than 4,300."""
@@ -188,12 +192,17 @@ def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: 
 
 def _decode_map(message: pb.Mapping, depth: int, budget: _Budget) -> dict[object, object]:
     result: dict[object, object] = {}
+    hashes: Counter[int] = Counter()
     for entry in message.entries:
         key = _decode(entry.key, depth + 1, budget)
         try:
-            result[key] = _decode(entry.value, depth + 1, budget)
+            number = hash(key)
         except TypeError as error:
             raise ProtocolError(f"a key of type {type(key).__name__} is not hashable") from error
+        hashes[number] += 1
+        if hashes[number] > MAX_SAME_HASH:
+            raise ProtocolError(f"more than {MAX_SAME_HASH} keys of one mapping with the same hash")
+        result[key] = _decode(entry.value, depth + 1, budget)
     return result
 
 
@@ -210,7 +219,8 @@ def _decode_array(message: pb.Array) -> object:
     if len(message.shape) > 16:
         raise ProtocolError(f"an array of {len(message.shape)} dimensions; at most 16 are allowed")
     expected = math.prod(message.shape) * int(message.dtype[2:])
-    if len(message.data) != expected or max(message.shape, default=0) >= 2**40:
+    # NumPy multiplies the sides other than zero, also of an array without items.
+    if len(message.data) != expected or math.prod(side or 1 for side in message.shape) >= 2**40:
         raise ProtocolError(
             f"{len(message.data)} bytes for an array of shape {tuple(message.shape)} and dtype {message.dtype}; "
             f"it must be {expected}"

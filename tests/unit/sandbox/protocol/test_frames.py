@@ -68,10 +68,10 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def test_a_frame_that_would_grow_in_parsing_is_refused_before() -> None:
-    empty_values = _field(3, _field(3, b"\x1a\x00" * (MAX_MESSAGES + 1)))
+    empty_values = _field(3, _field(3, b"\x1a\x00" * (2 * MAX_MESSAGES)))
     with pytest.raises(ProtocolError, match="fields"):
         decode(empty_values, pb.GuestFrame)
-    shape = _field(3, _field(3, _field(13, _field(2, b"\x01" * (MAX_MESSAGES + 1)))))
+    shape = _field(3, _field(3, _field(13, _field(2, b"\x01" * (3 * MAX_MESSAGES)))))
     with pytest.raises(ProtocolError, match="fields"):
         decode(shape, pb.GuestFrame)
 

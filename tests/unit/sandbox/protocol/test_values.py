@@ -14,7 +14,7 @@ from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError
 from maia.sandbox.protocol.frames import decode
 from maia.sandbox.protocol.types import ImageRef, Namespace
-from maia.sandbox.protocol.values import DTYPES, MAX_DEPTH, MAX_ITEMS, decode_value, encode_value
+from maia.sandbox.protocol.values import DTYPES, MAX_DEPTH, MAX_ITEMS, MAX_SAME_HASH, decode_value, encode_value
 
 KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
 VALUES = st.recursive(
@@ -145,3 +145,24 @@ def test_the_deepest_value_allowed_fits_a_tool_call() -> None:
 def test_a_malformed_value_is_refused(message: pb.Value) -> None:
     with pytest.raises(ProtocolError):
         decode_value(message)
+
+
+SIDES = st.sampled_from([0, 1, 2, 7, 2**20, 2**39, 2**40, 2**63])
+
+
+@given(st.sampled_from(sorted(DTYPES)), st.lists(SIDES, max_size=17))
+def test_no_shape_gets_past_the_checks_into_numpys(dtype: str, shape: list[int]) -> None:
+    size = math.prod(shape) * int(dtype[2:])
+    message = pb.Value(array=pb.Array(dtype=dtype, shape=shape, data=bytes(size if size < 1000 else 0)))
+    with contextlib.suppress(ProtocolError):
+        array = decode_value(message)
+        assert isinstance(array, np.ndarray)
+        assert array.shape == tuple(shape)
+
+
+def test_keys_made_to_share_a_hash_are_refused() -> None:
+    keys = [(2**61 - 1) * factor for factor in range(MAX_SAME_HASH + 1)]
+    assert len(set(map(hash, keys))) == 1
+    assert decode_value(encode_value(dict.fromkeys(keys[1:]))) == dict.fromkeys(keys[1:])
+    with pytest.raises(ProtocolError, match="same hash"):
+        decode_value(encode_value(dict.fromkeys(keys)))
