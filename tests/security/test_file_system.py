@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import random
 import shutil
 import sysconfig
 import tempfile
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from maia.sandbox import Tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -153,3 +157,21 @@ async def test_descriptors_are_limited_and_none_is_inherited(attack: Any) -> Non
     async with attack(code) as result:
         assert result.output in ("", "[0, 1, 2, 1000] 0o140000\n")
         assert result.status in ("exception", "policy")
+
+
+async def test_a_file_that_guests_share_with_the_host_cannot_be_locked(attack: Any) -> None:
+    code = (
+        "import fcntl, os, random\nfile = open(random.__file__)\nfor lock in (fcntl.flock, fcntl.lockf):\n"
+        "    try:\n        lock(file, fcntl.LOCK_SH)\n    except PermissionError:\n        print('refused')\nhold()"
+    )
+    free = []
+
+    def hold() -> None:
+        """Call while the lock would be held."""
+        with Path(random.__file__).open() as shared:
+            fcntl.flock(shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free.append(True)
+
+    async with attack(code, tools=[Tool.of(hold)]) as result:
+        assert result.output == "refused\n" * 2 or result.status == "policy"
+        assert free or result.status == "policy"

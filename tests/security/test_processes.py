@@ -151,6 +151,11 @@ async def test_the_guest_is_nobody_without_capabilities(host: Host) -> None:
         assert status["Uid"].split() == ["65534"] * 4
 
 
+async def test_guests_are_what_the_kernel_kills_first_for_memory(host: Host) -> None:
+    async with await host.open() as session:
+        assert Path(f"/proc/{session.pid}/oom_score_adj").read_text() == "1000\n"
+
+
 async def test_every_namespace_is_the_sessions_own(host: Host) -> None:
     async with await host.open() as one, await host.open() as other:
         if os.geteuid() != 0:

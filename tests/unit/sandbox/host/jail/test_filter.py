@@ -8,10 +8,13 @@ import struct
 import pytest
 
 from maia.sandbox.host.tiers.jail.filter import assemble
-from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED
+from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
 
 ARCHITECTURES = (0xC000003E, 0xC00000B7)
 ALLOW, KILL, DENY, NO_SUCH_CALL = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
+DONE = 0x50000  # an errno of 0 is success
+
+TABLES = (ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO)
 
 
 def verdict(machine: int, number: int, *arguments: int, architecture: int | None = None) -> int:
@@ -35,7 +38,8 @@ def verdict(machine: int, number: int, *arguments: int, architecture: int | None
 
 @pytest.mark.parametrize("machine", [0, 1])
 def test_each_table_has_its_verdict(machine: int) -> None:
-    for table, expected in ((ALLOWED, ALLOW), (KILLED, KILL), (NOT_IMPLEMENTED, NO_SUCH_CALL)):
+    verdicts = ((ALLOWED, ALLOW), (KILLED, KILL), (NOT_IMPLEMENTED, NO_SUCH_CALL), (NOTHING_TO_DO, DONE))
+    for table, expected in verdicts:
         for name, numbers in table.items():
             if (number := numbers[machine]) is not None:
                 assert verdict(machine, number) == expected, name
@@ -43,9 +47,7 @@ def test_each_table_has_its_verdict(machine: int) -> None:
 
 @pytest.mark.parametrize("machine", [0, 1])
 def test_every_other_number_is_denied(machine: int) -> None:
-    known = {
-        numbers[machine] for table in (ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED) for numbers in table.values()
-    }
+    known = {numbers[machine] for table in TABLES for numbers in table.values()}
     for number in set(range(600)) - known:
         assert verdict(machine, number) == DENY, number
 
@@ -73,6 +75,10 @@ def test_foreign_architectures_and_x32_are_killed(machine: int) -> None:
         ("ioctl", (0, 0x5412), DENY),  # TIOCSTI types into a terminal
         ("ioctl", (0, 0x5401 | 1 << 32), DENY),
         ("fcntl", (0, 3), ALLOW),
+        ("fcntl", (0, 6), DENY),  # F_SETLK locks files that others share
+        ("madvise", (0, 0, 4), ALLOW),
+        ("madvise", (0, 0, 12), DENY),  # MADV_MERGEABLE
+        ("madvise", (0, 0, 21), DENY),  # MADV_PAGEOUT
         ("fcntl", (0, 8), DENY),  # F_SETOWN sends signals
         ("fcntl", (0, 1033), DENY),  # F_ADD_SEALS
         ("prctl", (15,), ALLOW),
@@ -93,11 +99,6 @@ def test_some_calls_are_allowed_for_some_arguments(
 
 @pytest.mark.parametrize("machine", [0, 1])
 def test_no_call_is_in_two_tables_and_the_program_is_within_the_kernels_bound(machine: int) -> None:
-    numbers = [
-        value
-        for table in (ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED)
-        for pair in table.values()
-        if (value := pair[machine]) is not None
-    ]
+    numbers = [value for table in TABLES for pair in table.values() if (value := pair[machine]) is not None]
     assert len(numbers) == len(set(numbers))
     assert len(assemble(machine)) // 8 <= 4096

@@ -23,6 +23,7 @@ _SESSION_NAMESPACES: Final = (
     (kernel.CLONE_NEWUTS, "uts"),
     (kernel.CLONE_NEWCGROUP, "cgroup"),
 )
+_LAST_FD: Final = (1 << 31) - 1
 _CHANNEL_FD: Final = 1000
 """Above every guest's limit of open files: a guest can close it, but not put another file in its place."""
 
@@ -102,6 +103,7 @@ class Cell:
         os.chdir("/tmp")  # noqa: S108  the jail's own
         os.umask(0o077)
         address_space = self._address_space()
+        self._die_first()
         _move_descriptors(channel, output)
         _set_limits(limits, address_space)
         kernel.drop_capabilities()
@@ -109,6 +111,12 @@ class Cell:
         kernel.prctl("not dumpable", kernel.PR_SET_DUMPABLE, 0)
         kernel.install_seccomp(self.filter)
         return _CHANNEL_FD
+
+    def _die_first(self) -> None:
+        """Where the machine runs out of memory, the kernel kills guests before it kills the host or anyone else."""
+        descriptor = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.proc)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
 
     def _address_space(self) -> int:
         """Bytes of address space that the interpreter and its libraries take already."""
@@ -128,6 +136,7 @@ def _move_descriptors(channel: int, output: int) -> None:
     os.dup2(spare, 1)
     os.dup2(spare, 2)
     os.closerange(3, _CHANNEL_FD)
+    os.closerange(_CHANNEL_FD + 1, _LAST_FD)
 
 
 def _set_limits(limits: dict[str, int], address_space: int) -> None:

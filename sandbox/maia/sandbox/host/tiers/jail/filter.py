@@ -10,7 +10,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final
 
-from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED
+from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +36,13 @@ _X32_BIT: Final = 0x40000000
 
 # What pthread_create passes, in glibc and in musl: a thread of this process and nothing else.
 _THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
-# Descriptor flags, status flags, duplicates and locks; not owners, leases, notifications or pipe sizes.
-_FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
+# Descriptor flags, status flags, duplicates; not locks, owners, leases, notifications or pipe sizes.
+_FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)
 # Is it a terminal (TCGETS), bytes to read, non-blocking, close on exec and its opposite.
 _IOCTL_REQUESTS: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
+# How memory will be used, giving it back, huge pages, guard pages: not merging it with other processes' (KSM), nor
+# pushing pages out that others share.
+_MADVICE: Final = (0, 1, 2, 3, 4, 8, 14, 15, 102, 103)
 # PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME.
 _PRCTL_OPTIONS: Final = (3, 15, 16)
 
@@ -93,12 +96,13 @@ def assemble(machine: int) -> bytes:
 
     Returns:
         The program, eight bytes an instruction: kill for a foreign architecture (x32 included) and for calls without an
-        innocent use, ENOSYS or EPERM for the rest of what is not allowed.
+        innocent use, success without effect, ENOSYS or EPERM for the rest of what is not allowed.
     """
     rules = {
         "clone": _argument_in(0, _THREAD_FLAGS),
         "fcntl": _argument_in(1, _FCNTL_COMMANDS),
         "ioctl": _argument_in(1, _IOCTL_REQUESTS),
+        "madvise": _argument_in(2, _MADVICE),
         "prctl": _argument_in(0, _PRCTL_OPTIONS),
         "prlimit64": _reads_own_limits(),
     }
@@ -108,6 +112,8 @@ def assemble(machine: int) -> bytes:
         program += _when(numbers[machine], _return(_ALLOW))
     for name, numbers in CONDITIONAL.items():
         program += _when(numbers[machine], rules[name])
+    for numbers in NOTHING_TO_DO.values():
+        program += _when(numbers[machine], _return(_ERRNO))
     for numbers in NOT_IMPLEMENTED.values():
         program += _when(numbers[machine], _return(_ERRNO | errno.ENOSYS))
     for numbers in KILLED.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALLOWED", "CONDITIONAL", "KILLED", "NOT_IMPLEMENTED", "Numbers"]
+__all__ = ["ALLOWED", "CONDITIONAL", "KILLED", "NOTHING_TO_DO", "NOT_IMPLEMENTED", "Numbers"]
 
 Numbers = dict[str, tuple[int | None, int | None]]
 """By name: (x86_64, aarch64); None where the machine has no such call."""
@@ -55,10 +55,6 @@ ALLOWED: Final[Numbers] = {
     "truncate": (76, 45),
     "ftruncate": (77, 46),
     "fallocate": (285, 47),
-    "fsync": (74, 82),
-    "fdatasync": (75, 83),
-    "flock": (73, 32),
-    "fadvise64": (221, 223),
     "utimensat": (280, 88),
     "umask": (95, 166),
     "copy_file_range": (326, 285),
@@ -76,10 +72,7 @@ ALLOWED: Final[Numbers] = {
     "munmap": (11, 215),
     "mprotect": (10, 226),
     "mremap": (25, 216),
-    "madvise": (28, 233),
     "brk": (12, 214),
-    "mincore": (27, 232),
-    "membarrier": (324, 283),
     "futex": (202, 98),
     "set_robust_list": (273, 99),
     "set_tid_address": (218, 96),
@@ -126,7 +119,14 @@ ALLOWED: Final[Numbers] = {
     "rt_sigtimedwait": (128, 137),
     "sigaltstack": (131, 132),
 }
-"""What a computing, drawing Python needs. Nothing here names another process or opens a socket."""
+"""What a computing, drawing Python needs. Nothing here names another process or opens a socket, nor locks, flushes or
+evicts a file that others use too."""
+
+NOTHING_TO_DO: Final[Numbers] = {
+    "fsync": (74, 82),
+    "fdatasync": (75, 83),
+}
+"""Answered with success and not run: a guest's own files are memory, and the host's would make its disk work."""
 
 NOT_IMPLEMENTED: Final[Numbers] = {
     "clone3": (435, 435),
@@ -193,6 +193,7 @@ CONDITIONAL: Final[Numbers] = {
     "clone": (56, 220),
     "fcntl": (72, 25),
     "ioctl": (16, 29),
+    "madvise": (28, 233),
     "prctl": (157, 167),
     "prlimit64": (302, 261),
 }
