@@ -103,6 +103,12 @@ async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
     pytest.fail("guests are left")
 
 
+async def test_a_terminals_interrupt_reaches_the_host_only(host: Host) -> None:
+    async with await host.open() as session:
+        for pid in (*descendants(launched(host)), session.pid):
+            assert os.getpgid(pid) != os.getpgrp()
+
+
 async def test_fifty_sessions_answer_side_by_side(host: Host) -> None:
     sessions = await asyncio.gather(*(host.open() for _ in range(50)))
     outcomes = await asyncio.gather(*(session.run(f"print({i})") for i, session in enumerate(sessions)))

@@ -64,3 +64,9 @@ def test_the_cache_is_used_when_true_and_ours_and_not_otherwise(tmp_path: Path, 
 def test_the_users_cache_follows_the_xdg_specification() -> None:
     assert user_cache_dir({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/maia")
     assert user_cache_dir({"HOME": "/h"}) == Path("/h/.cache/maia")
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, plan: Plan) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert make_plan(blocked / "maia") == plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -28,7 +29,7 @@ GUEST_DISTRIBUTIONS: Final = ("numpy", "pillow", "matplotlib", "scipy", "Restric
 
 _FORMAT: Final = 1
 _SHARED_NAMESPACES: Final = frozenset({"google"})  # several distributions put packages in there; guests need one
-_LIBRARY: Final = re.compile(r"=> (/\S+) \(0x")
+_LIBRARY: Final = re.compile(r"=> (/.+) \(0x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def make_plan(cache_dir: Path | None) -> Plan:
     plan = _read(file)
     if plan is None:
         plan = _compute(distributions)
-        _write(file, plan)
+        with contextlib.suppress(OSError):  # a home that cannot be written costs time at every start, no more
+            _write(file, plan)
     return plan
 
 

@@ -79,6 +79,7 @@ class JailTier:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C at a terminal is for the host, which ends blocks its own way
             )
         self._error_reader = asyncio.create_task(self._read_errors())
         self._ready = loop.create_future()
