@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from maia.services.scenes.phrases import Noun
 
 _COMPARATIVES: Final = {"larger": 1, "bigger": 1, "smaller": -1}
+_LEAST_RADIUS: Final = 0.035  # of something new; what is smaller cannot be told from its pixels
 _PLACING_TRIES: Final = 12  # each with a smaller thing than the one before
 
 
@@ -241,8 +242,11 @@ class _Editor:
             placed: Thing | None = replace(thing, x=round(x, 4), y=round(y, 4), radius=_fitting(thing, room))
         else:
             placed = self._beside(thing, wanted, [(relation, disc_of(other)) for relation, other in relations])
-        if placed is None:
-            self.warnings.append(f"there is no room for another {thing.shape}")
+        if placed is None or placed.radius < _LEAST_RADIUS:
+            where = (
+                f"a {thing.shape} inside the {container.shape}" if container is not None else f"another {thing.shape}"
+            )
+            self.warnings.append(f"there is no room for {where}")
         else:
             self.scene = replace(self.scene, things=(*self.scene.things, placed))
 

@@ -233,3 +233,12 @@ def test_a_background_is_set_by_any_verb() -> None:
         scene = edited(f"{verb} a dotted blue background")
         assert (scene.background.colour, scene.background.texture) == (Colour.BLUE, Texture.DOTTED)
         assert scene.things == SCENE.things
+
+
+def test_nothing_is_added_that_is_too_small_to_be_seen() -> None:
+    crescent = Thing(Shape.CRESCENT, Colour.BLUE, Texture.SOLID, 0.5, 0.5, 0.125)
+    scene = Scene(things=(crescent,))
+    assert edit(scene, "add a red star inside the crescent", 5) == (
+        scene,
+        ("there is no room for a star inside the crescent",),
+    )
