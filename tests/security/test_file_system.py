@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
+import resource
 import shutil
 import sysconfig
 import tempfile
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maia.sandbox import Tool
+from maia.sandbox import Host, Tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -175,3 +177,23 @@ async def test_a_file_that_guests_share_with_the_host_cannot_be_locked(attack: A
     async with attack(code, tools=[Tool.of(hold)]) as result:
         assert result.output == "refused\n" * 2 or result.status == "policy"
         assert free or result.status == "policy"
+
+
+async def test_a_host_with_many_open_files_leaves_none_to_its_guests(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    held: list[int] = []
+    try:
+        while not held or held[-1] < 1100:
+            held.append(os.dup(0))
+        async with Host(cache_dir=tmp_path) as crowded, await crowded.open(policy="off") as session:
+            found = (
+                "import os\nfound = []\nfor i in range(5000):\n    try:\n        os.fstat(i)\n        found.append(i)\n"
+                "    except OSError:\n        pass\nprint(found)"
+            )
+            outcome = await session.run(found)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert outcome.output == "[0, 1, 2, 1000]\n"

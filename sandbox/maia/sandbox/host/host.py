@@ -126,10 +126,7 @@ class Host:
     async def _open(
         self, request: pb.OpenSession, broker: Broker, limits: Limits, on_output: Callable[[str], None] | None
     ) -> Session:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003  the socket's own signature
-        output_read, output_write = os.pipe()
-        os.set_blocking(output_read, False)
+        ours, theirs, output_read, output_write = _make_ends()
         guest: GuestProcess | None = None
         writer: asyncio.StreamWriter | None = None
         try:
@@ -167,6 +164,27 @@ class Host:
         )
         self._sessions.add(session)
         return session
+
+
+def _make_ends() -> tuple[socket.socket, socket.socket, int, int]:
+    """Our end of a channel and the guest's, the reading end of its output and the writing one; ours do not block.
+
+    Raises:
+        SandboxError: Too many files are open.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+        try:
+            output_read, output_write = os.pipe()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+    except OSError as error:
+        raise SandboxError(f"no room for another session: {error.strerror}; `ulimit -n` raises the limit") from error
+    ours.setblocking(False)  # noqa: FBT003  the socket's own signature
+    os.set_blocking(output_read, False)
+    return ours, theirs, output_read, output_write
 
 
 def _open_request(tools: Sequence[Tool], constants: Mapping[str, object], seed: int, policy: Policy) -> pb.OpenSession:

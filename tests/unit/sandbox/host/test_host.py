@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from maia.sandbox import Host, Sandbox, SessionError, State, probe
+from maia.sandbox import Host, Sandbox, SandboxError, Session, SessionError, State, probe
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -101,6 +102,29 @@ async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("guests are left")
+
+
+async def test_a_host_out_of_descriptors_says_so_and_recovers(host: Host) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[Session] = []
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+    for spare in range(8):  # each leaves off at another step
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + spare, hard))
+        try:
+            while len(opened) < 100:
+                opened.append(await host.open())
+        except SandboxError as error:
+            assert "ulimit -n" in str(error)  # noqa: PT017  the call that fails is one of many
+        else:
+            pytest.fail("a limit that does not hold")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for session in opened:
+        await session.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    async with await host.open() as session:
+        assert (await session.run("print(1)")).output == "1\n"
 
 
 async def test_a_terminals_interrupt_reaches_the_host_only(host: Host) -> None:

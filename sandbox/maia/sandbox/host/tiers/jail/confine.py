@@ -23,7 +23,6 @@ _SESSION_NAMESPACES: Final = (
     (kernel.CLONE_NEWUTS, "uts"),
     (kernel.CLONE_NEWCGROUP, "cgroup"),
 )
-_LAST_FD: Final = (1 << 31) - 1
 _CHANNEL_FD: Final = 1000
 """Above every guest's limit of open files: a guest can close it, but not put another file in its place."""
 
@@ -128,6 +127,11 @@ class Cell:
 
 def _move_descriptors(channel: int, output: int) -> None:
     """Standard input is empty, standard output and errors are captured, the channel lies high, nothing else is open."""
+    low, high = sorted((channel, output))
+    os.closerange(3, low)
+    os.closerange(low + 1, high)
+    kernel.close_from(high + 1)  # the control socket's number is the host's, and may be any
+    channel, output = os.dup(channel), os.dup(output)  # low numbers now, out of the way of the next
     resource.setrlimit(resource.RLIMIT_NOFILE, (_CHANNEL_FD + 1, _CHANNEL_FD + 1))
     os.dup2(channel, _CHANNEL_FD, inheritable=False)
     spare = os.dup2(output, _CHANNEL_FD - 1)
@@ -136,7 +140,7 @@ def _move_descriptors(channel: int, output: int) -> None:
     os.dup2(spare, 1)
     os.dup2(spare, 2)
     os.closerange(3, _CHANNEL_FD)
-    os.closerange(_CHANNEL_FD + 1, _LAST_FD)
+    kernel.close_from(_CHANNEL_FD + 1)
 
 
 def _set_limits(limits: dict[str, int], address_space: int) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "StepError",
     "attach_tree",
     "clone_tree",
+    "close_from",
     "drop_capabilities",
     "install_seccomp",
     "machine_index",
@@ -60,6 +61,7 @@ SECCOMP_MODE_FILTER: Final = 2
 
 _CAPSET: Final = (126, 91)
 _PIVOT_ROOT: Final = (155, 41)
+_CLOSE_RANGE: Final = (436, 436)
 _OPEN_TREE: Final = (428, 428)
 _MOVE_MOUNT: Final = (429, 429)
 _MOUNT_SETATTR: Final = (442, 442)
@@ -153,6 +155,12 @@ def attach_tree(tree: int, path: str) -> None:
     """Mount a detached copy."""
     at_fdcwd, from_empty_path = -100, 4
     _syscall(f"move_mount({path})", _MOVE_MOUNT, tree, b"", at_fdcwd, os.fsencode(path), ctypes.c_uint(from_empty_path))
+
+
+def close_from(first: int) -> None:
+    """Close a descriptor and all above it. `os.closerange` tries each where Python was built for an old C library."""
+    last = ctypes.c_uint(0xFFFFFFFF)
+    _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), last, ctypes.c_uint(0))
 
 
 def umount(target: str) -> None:

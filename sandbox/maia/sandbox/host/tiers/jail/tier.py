@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -28,6 +29,7 @@ _AT_ONCE: Final = 4
 """Requests on the way: the zygote takes one at a time, and the kernel bounds descriptors in flight."""
 
 _KEPT_ERRORS: Final = 4000
+_NO_ROOM: Final = "no room for another session: too many open files; `ulimit -n` raises the limit"
 
 
 class ZygoteDiedError(SandboxError):
@@ -176,7 +178,7 @@ class JailTier:
             return
         message = parse(datagram)
         if "opened" in message:
-            self._on_opened(cast("int", message["opened"]), cast("int", message["pid"]), descriptors[0])
+            self._on_opened(cast("int", message["opened"]), cast("int", message["pid"]), descriptors)
         elif "exit" in message:
             self._on_exit(message)
         elif "zygote_died" in message:
@@ -187,8 +189,13 @@ class JailTier:
             else:
                 self._ready.set_result(None)
 
-    def _on_opened(self, number: int, pid: int, pidfd: int) -> None:
+    def _on_opened(self, number: int, pid: int, descriptors: list[int]) -> None:
         future = self._opening.pop(number, None)
+        if not descriptors:  # the kernel drops what there is no room for
+            if future is not None and not future.done():
+                future.set_exception(SandboxError(_NO_ROOM))
+            return
+        (pidfd,) = descriptors
         if future is None or future.done():
             os.close(pidfd)  # nobody waits any more; the closed channel ends the guest
             return
@@ -196,7 +203,8 @@ class JailTier:
             guest = GuestProcess(pidfd, pid)
         except OSError as error:
             os.close(pidfd)
-            future.set_exception(SandboxError(f"the guest ended at once: {error}"))
+            crowded = error.errno in (errno.EMFILE, errno.ENFILE)
+            future.set_exception(SandboxError(_NO_ROOM if crowded else f"the guest ended at once: {error}"))
             return
         self._guests[pid] = guest
         future.set_result(guest)
