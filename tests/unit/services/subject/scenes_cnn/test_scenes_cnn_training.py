@@ -118,7 +118,7 @@ def test_the_shipped_network_recognises_what_is_on_fresh_scenes(fresh: Examples)
     shipped = weights.load()
     assert shipped.concepts == CONCEPTS
     scores = score(shipped.network, fresh)
-    lowest = {"shape": 0.95, "colour": 0.99, "texture": 0.98, "colour and shape": 0.70, "background": 0.98}
+    lowest = {"shape": 0.95, "colour": 0.99, "texture": 0.98, "colour and shape": 0.85, "background": 0.98}
     assert {head: result.f1 for head, result in scores.items() if result.f1 < lowest[head]} == {}
     assert min(result.accuracy for result in scores.values()) > 0.97
 

@@ -55,7 +55,7 @@ class Recipe:
     weight_decay: float = 1e-3
     dropout: float = 0.1
     place: float = 1.0
-    quiet: float = 0.5
+    quiet: float = 3.0
     few: float = 5.0
 
 
