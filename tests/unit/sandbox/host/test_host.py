@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from maia.sandbox import Host, Sandbox, SandboxError, Session, SessionError, State, probe
+from maia.sandbox import Host, Sandbox, SandboxError, Session, SessionError, State, TierUnavailableError, probe
+from maia.sandbox.host.tiers.jail.plan import make_plan
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -152,6 +154,18 @@ async def test_the_front_door_takes_plain_functions(tmp_path: Path) -> None:
     async with box:
         outcome = await box.run("print(search_catalogue('lamp'))")
     assert outcome.output == "['LAMP']\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's sessions read what the user reads")
+async def test_an_installation_that_only_root_can_read_is_named(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    plan = make_plan(tmp_path / "cache")
+    (remembered,) = (tmp_path / "cache").iterdir()
+    remembered.write_text(replace(plan, binds=(*plan.binds, str(private))).to_json())
+    with pytest.raises(TierUnavailableError, match=r"read .*private as nobody.*chmod"):
+        async with Host(cache_dir=tmp_path / "cache"):
+            pass
 
 
 async def test_probe_says_what_holds(tmp_path: Path) -> None:

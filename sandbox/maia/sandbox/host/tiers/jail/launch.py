@@ -7,6 +7,7 @@ what the zygote and the keeper say.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -64,6 +65,7 @@ def _isolate(plan: Plan) -> Cell:
         kernel.unshare(kernel.CLONE_NEWNS, "mount")
         enter_new_root(plan)
         _become_nobody(proc)
+        _check_readable(plan)
     else:
         uid, gid = os.getuid(), os.getgid()
         kernel.unshare(kernel.CLONE_NEWUSER, "user")
@@ -110,6 +112,13 @@ def _become_nobody(proc: int) -> None:
     os.setresuid(GUEST_ID, GUEST_ID, GUEST_ID)
     kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 1)
     kernel.unshare(kernel.CLONE_NEWNS, "mount")
+
+
+def _check_readable(plan: Plan) -> None:
+    """What root installed for itself alone would fail later and less readably."""
+    for path in plan.binds:
+        if not os.access(path, os.R_OK):
+            raise kernel.StepError(f"read {path} as nobody", errno.EACCES)
 
 
 def _forget_host() -> None:

@@ -16,6 +16,10 @@ _USER_NAMESPACES: Final = (
     "`sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`; in a container use a "
     "seccomp profile that permits unshare and mount."
 )
+_READABLE: Final = (
+    "Sessions of root run as nobody: make the installation readable for all with `chmod -R go+rX`, or run as its "
+    "ordinary user."
+)
 _REMEDIES: Final = (
     ("unshare(user)", _USER_NAMESPACES),
     ("write ", _USER_NAMESPACES),
@@ -26,6 +30,7 @@ _REMEDIES: Final = (
     ("mount_setattr", "Linux 5.12 or later is needed."),
     ("mount", _USER_NAMESPACES),
     ("pivot_root", "The root file system must not be the initial ramfs; start from a real root."),
+    ("read ", _READABLE),
     ("seccomp filter for", "The jail knows x86_64 and aarch64 only."),
     ("prctl(seccomp", "The kernel must be built with CONFIG_SECCOMP_FILTER."),
     ("setrlimit", "Raise the hard limits of this process: `ulimit -H -a` shows them."),
