@@ -54,7 +54,7 @@ def test_ctrl_c_leaves_a_whole_journal_and_no_process(maia: Maia, no_processes_l
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err.endswith("error: interrupted\n")
+    assert err.endswith("\ninterrupted\n")
     assert "Traceback" not in err
     assert "interrupted" in out
     folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
@@ -124,5 +124,5 @@ def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
     assert ended.code == 3, ended.err
     assert "1 unit without a finding" in ended.out
     assert "REPLAY_EXHAUSTED" in ended.out
-    assert "The same command again" in ended.out
+    assert "investigates these anew" in ended.out
     assert (maia.folder / "replayed" / "index.html").is_file()

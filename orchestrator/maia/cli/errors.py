@@ -80,7 +80,7 @@ def reporting(program: Callable[[], int]) -> int:
         _say(str(error))
         return exit_code(error)
     except KeyboardInterrupt:
-        _say("interrupted")
+        sys.stderr.write("interrupted\n")  # as was asked for, so no error
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone. Python flushes standard output once more at its end.

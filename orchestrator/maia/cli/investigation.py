@@ -149,7 +149,8 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
     """
     await check_names(config)
     check_writable(config.out, "--out")
-    check_writable(config.cache_dir, "--cache-dir")
+    if up:
+        check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
     with Progress(Console(stderr=True), dialogue=dialogue) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
         investigation = Investigation(config, progress)

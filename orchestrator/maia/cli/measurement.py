@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,8 +179,16 @@ async def _threshold(exemplars: ExemplarsClient, model: str, revision: str, unit
 
 def _write_view(pixels: Rgb, recipe: MaskRecipe, file: Path) -> None:
     height, width, _ = pixels.shape
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(encode_png(darken(pixels, recipe.mask(width, height))))
+    view = encode_png(darken(pixels, recipe.mask(width, height)))
+    part = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(view)
+        part.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise CommandError(f"the view {file} cannot be written: {error.strerror}; use another --out") from error
 
 
 def show(console: Console, rows: Sequence[Measured], out: Path) -> None:

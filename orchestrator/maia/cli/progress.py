@@ -177,6 +177,9 @@ class Progress:
 
     def _line(self) -> Table:
         grid = Table.grid(padding=(0, 1))
+        grid.add_column()
+        grid.add_column(no_wrap=True, overflow="ellipsis")  # a line that folds moves the screen
+        grid.add_column(no_wrap=True)
         if self._unit is not None:
             unit = self._unit
             what = Text.assemble(f"{unit.place} {unit.unit}  ", (unit.round_text, "cyan"), f"  {visible(unit.doing)}")

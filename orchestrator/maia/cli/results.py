@@ -48,7 +48,7 @@ def results_console() -> Console:
 def show_table(console: Console, results: Sequence[UnitResult]) -> None:
     """Print one row per unit."""
     known = any(result.truth is not None for result in results)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("label")
     if known:
@@ -78,7 +78,9 @@ def show_failures(console: Console, results: Sequence[UnitResult]) -> None:
     for result in failed:
         console.print(Text(f"  {result.unit}: {why(result)}"), soft_wrap=True)
     if any(result.status != "no_conclusion" for result in failed):
-        console.print(Text("The same command again investigates these anew and leaves the finished ones as they are."))
+        console.print(
+            Text("maia run into the same folder investigates these anew and leaves finished units as they are.")
+        )
     if any(result.status == "no_conclusion" for result in failed):
         console.print(Text("More --max-rounds may lead to a conclusion; --fresh investigates finished units again."))
 

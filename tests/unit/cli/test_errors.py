@@ -36,7 +36,6 @@ def raising(error: BaseException) -> Callable[[], int]:
         (BackboneError("x", transient=True), 1),
         (TierUnavailableError("x", 1, "x", "x"), 1),
         (PermissionError(13, "Permission denied", "/x"), 1),
-        (KeyboardInterrupt(), 130),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
 )
@@ -45,6 +44,11 @@ def test_every_end_has_one_line_and_a_code(error: BaseException, code: int, caps
     shown = capsys.readouterr().err
     assert shown.startswith("error: ")
     assert shown.count("\n") == 1
+
+
+def test_an_interruption_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reporting(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:

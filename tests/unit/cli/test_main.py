@@ -65,7 +65,7 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "--max-rounds", "few", *UNIT], "not 'few' (see maia run --help)"),
         (["run", "--agent", "replay:gone", *UNIT], "no readable journal at gone"),
         (["run", "--out", "text.png/x", *UNIT], "cannot write into text.png/x: text.png is no folder"),
-        (["run", "--cache-dir", "text.png", *UNIT], "text.png is no folder; use another --cache-dir"),
+        (["run", "--up", "--cache-dir", "text.png", *UNIT], "text.png is no folder; use another --cache-dir"),
         (["run", "--policy", "loose", *UNIT], "'restricted' or 'off'"),
         (["run", "--memory-mb", "1", *UNIT], "memory_mb"),
         (["run", "--agent", "nobody", *UNIT], "scripted, replay:DIR"),

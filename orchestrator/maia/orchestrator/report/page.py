@@ -87,7 +87,7 @@ def index_page(rows: Sequence[tuple[UnitResult, str]], page: str) -> str:
             script=script,
             rows=rows,
             page=page,
-            counts=Counter(result.status for result, _ in rows),
+            counts=dict(Counter(result.status for result, _ in rows).most_common()),
             judged=len(judged),
             matched=sum(result.matched is True for result in judged),
         )

@@ -29,9 +29,12 @@ def shorten(text: str, limit: int, *, rest: str = "") -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Return the text with its white space collapsed, at most `limit` characters long."""
+    """Return the text with its white space collapsed and at most `limit` characters, cut between words if it can be."""
     line = " ".join(text[: limit * 8].split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    if len(line) <= limit:
+        return line
+    words, _, word = line[:limit].rpartition(" ")
+    return (words if len(word) < limit // 2 else line[: limit - 1]) + "…"
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -210,3 +210,38 @@ def test_the_index_sorts_and_filters(tmp_path: Path, browser: Browser, new_run: 
     loaded = "Promise.all([...document.images].map(image => image.decode())).then(() => document.images.length)"
     assert browser.evaluate(loaded) == 6
     assert browser.complaints() == []
+
+
+WORDS_IN_TWO = """[...document.querySelectorAll('.label')].flatMap((label) => {
+  const range = document.createRange(), text = label.firstChild;
+  return [...text.data.matchAll(/\\S+/g)].filter((word) => {
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    return word[0].length < 12 && range.getClientRects().length > 1;
+  }).map(String);
+})"""
+TOO_WIDE = """[...document.querySelectorAll('main *')].filter((part) => part.offsetParent
+  && part.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"""
+
+
+@pytest.mark.parametrize("width", [390, 1000, 1070, 1400])
+def test_the_index_keeps_words_whole_and_every_column_in_sight(
+    width: int, tmp_path: Path, browser: Browser, new_run: Callable[..., Any]
+) -> None:
+    layers = ("l", "transformer.resblocks.11.mlp.c_proj", "or")
+    for index, (layer, label) in enumerate(zip(layers, ("star", "y" * 400, "triangle or hexagon"), strict=True)):
+        unit = UnitName(model="scene-neurons", layer=layer, index=index)
+        run = new_run(tmp_path / "a" / "m" / layer / str(index), unit, agent="compatible:qwen3-vl-235b-a22b-instruct")
+        run.reply("```python\nx()\n```")
+        run.start("x()\n")
+        run.exemplars(5)
+        run.end()
+        run.conclude("z" * 300, [label])
+    rebuild(tmp_path, lambda _: "checkered triangle")
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+    try:
+        browser.open(tmp_path / "index.html")
+        assert browser.evaluate(TOO_WIDE) == 0
+        assert browser.evaluate(WORDS_IN_TWO) == []
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")

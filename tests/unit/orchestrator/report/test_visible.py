@@ -47,6 +47,12 @@ def test_one_line_is_one_short_line(text: str, limit: int) -> None:
     assert len(line.splitlines()) <= 1
 
 
+def test_a_line_is_cut_between_words_where_it_has_any() -> None:
+    assert one_line("it responds to  red circles", 22) == "it responds to red…"
+    assert one_line("it responds", 11) == "it responds"
+    assert one_line("x" * 30, 10) == "x" * 9 + "…"
+
+
 def test_a_cut_says_how_much_is_missing_and_where_it_is() -> None:
     assert shorten("x" * 3, 3) == "xxx"
     assert shorten("x" * 2003, 3, rest="in journal.jsonl") == "xxx… [2,000 more characters in journal.jsonl]"
