@@ -16,7 +16,7 @@ from maia.services.subject.backends.scenes_cnn.examples import TRAINING_FROM, Ex
 from maia.services.subject.backends.scenes_cnn.probe import probe
 from maia.services.subject.backends.scenes_cnn.scores import score
 from maia.services.subject.backends.scenes_cnn.targets import CONCEPTS, HEADS, columns, kind, shown
-from maia.services.subject.backends.scenes_cnn.train import Recipe, Student, train
+from maia.services.subject.backends.scenes_cnn.train import Recipe, Student, main, train
 
 FRESH_FROM = 3_000_000  # neither trained on, nor used to judge a training
 
@@ -112,6 +112,13 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(few: Exam
     assert first == again != other
     assert len(lines) == 3
     assert "epoch 1 of 1" in lines[0]
+
+
+def test_the_command_line_refuses_a_training_without_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--epochs", "0"])
+    assert caught.value.code == 2
+    assert "give 1 or more" in capsys.readouterr().err
 
 
 def test_the_shipped_network_recognises_what_is_on_fresh_scenes(fresh: Examples) -> None:

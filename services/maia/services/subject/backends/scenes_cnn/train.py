@@ -176,12 +176,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=weights.SHIPPED, help="where to write the weights")
     parser.add_argument("--seed", type=int, default=Recipe().seed, help="of everything random")
-    parser.add_argument("--epochs", type=int, default=Recipe().epochs, help="how often each scene is shown")
-    parser.add_argument("--scenes", type=int, default=12_000, help="scenes to train on (38 kB of memory each)")
-    parser.add_argument("--held-out", type=int, default=2_000, help="other scenes to test on")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw scenes")
-    parser.add_argument("--threads", type=int, default=2, help="threads that train; another number rounds differently")
+    parser.add_argument("--epochs", type=_count, default=Recipe().epochs, help="how often each scene is shown")
+    parser.add_argument("--scenes", type=_count, default=12_000, help="scenes to train on (38 kB of memory each)")
+    parser.add_argument("--held-out", type=_count, default=2_000, help="other scenes to test on")
+    parser.add_argument("--workers", type=_count, default=2, help="processes that draw scenes")
+    parser.add_argument(
+        "--threads", type=_count, default=2, help="threads that train; another number rounds differently"
+    )
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few; give 1 or more")
+    return number
 
 
 def _say(line: str) -> None:
