@@ -96,8 +96,8 @@ async def test_half_a_frame_and_death_ends_the_session(attack: Any) -> None:
 
 
 async def test_closing_the_channel_ends_the_session(attack: Any) -> None:
-    async with attack("import os, time\nos.close(1000)\ntime.sleep(60)", limits=Limits(wall_s=0.5)) as result:
-        assert result.status in ("killed", "wall_clock", "broken", "policy")
+    async with attack("import os, time\nos.close(1000)\ntime.sleep(60)", limits=Limits(wall_s=10)) as result:
+        assert result.status in ("killed", "policy")  # and not "memory", though the host ends it by SIGKILL
         assert result.outcome is None or result.status == "policy" or result.outcome.state.value == "lost"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 from maia.execution.v1 import execution_pb2 as pb
@@ -181,6 +182,7 @@ class Session:
             await asyncio.wait_for(self._guest.ended.wait(), 0.5)
         except TimeoutError:
             self._guest.kill()
+            return replace(await self._guest.exit(), code=None)  # our own signal says nothing about the block
         return await self._guest.exit()
 
     async def _finish(self, ended: pb.GuestBlockEnded | Exit, output: Output, watch: Watch) -> Outcome:
