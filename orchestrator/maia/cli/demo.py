@@ -11,7 +11,7 @@ import typer
 
 from maia.cli import flags
 
-UNITS: Final = (("scene-neurons", "mono=23:or=3:and=1"), ("scenes-cnn", "layer4=11"))
+UNITS: Final = (("scene-neurons", "mono=23:or=3:and=1"), ("scenes-cnn", "layer4=64"))
 """One concept, either of two, both of two; and a channel of the trained network."""
 
 
