@@ -60,6 +60,8 @@ class Config(BaseModel):
 
     agent: str = "scripted"
     base_url: str | None = None
+    max_tokens: int = Field(16_000, ge=1)
+    limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     task: str = "neuron_description"
     out: Path = Path("results")
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)

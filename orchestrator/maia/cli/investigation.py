@@ -23,7 +23,7 @@ from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
 from maia.orchestrator.agents.registry import open_backbone
-from maia.orchestrator.agents.settings import BackboneKeys
+from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.clients import Servers, Terms
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Finished, Stopped, UnitName
@@ -92,7 +92,12 @@ class Investigation:
     @asynccontextmanager
     async def _lab(self, where: Deployment) -> AsyncIterator[Lab]:
         self.progress.stage("opening the sandbox")
-        agent = AgentSettings(name=self.config.agent, base_url=self.config.base_url, keys=keys_of(self.config))
+        agent = AgentSettings(
+            name=self.config.agent,
+            base_url=self.config.base_url,
+            keys=keys_of(self.config),
+            backbone=BackboneSettings(max_tokens=self.config.max_tokens, limit_field=self.config.limit_field),
+        )
         async with open_lab(where.addresses, agent, self.config.cache_dir) as lab:
             self.progress.done("the sandbox is open")
             yield lab

@@ -66,6 +66,19 @@ def run(
         str | None,
         typer.Option(metavar="URL", help="Where a compatible server answers.", rich_help_panel=_AGENT),
     ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Longest reply.", show_default="16000", rich_help_panel=_AGENT),
+    ] = None,
+    limit_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="max_completion_tokens|max_tokens",
+            help="How a compatible server calls that limit.",
+            show_default="max_completion_tokens",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description", rich_help_panel=_AGENT),
