@@ -81,21 +81,26 @@ def read_units_file(path: Path, model: str) -> Chosen:
     Raises:
         CommandError: There is no such file, or it holds something else; the message says what was found.
     """
-    file = path / f"{model}.json" if path.is_dir() else path
-    if not file.is_file():
-        there = sorted(each.name for each in path.glob("*.json")) if path.is_dir() else []
-        found = f"; {path} holds {', '.join(there)}" if there else ""
-        raise CommandError(f"there is no unit file {file}{found}; give a JSON file, or a folder with {model}.json")
     try:
+        file = _units_file(path, model)
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CommandError(f"the unit file {file} cannot be read: {error}") from error
+        raise CommandError(f"the unit file {path} cannot be read: {error}") from error
     if not isinstance(value, dict) or not value:
         raise CommandError(f'the unit file {file} is no list of units by layer, such as {{"layer3": [12, 40]}}')
     for layer, indices in value.items():
         if not isinstance(indices, list) or not all(type(index) is int and index >= 0 for index in indices):
             raise CommandError(f"in the unit file {file}, {layer} is no list of unit indices such as [12, 40]")
     return {layer: _once(indices) for layer, indices in value.items()}
+
+
+def _units_file(path: Path, model: str) -> Path:
+    file = path / f"{model}.json" if path.is_dir() else path
+    if not file.is_file():
+        there = sorted(each.name for each in path.glob("*.json")) if path.is_dir() else []
+        found = f"; {path} holds {', '.join(there)}" if there else ""
+        raise CommandError(f"there is no unit file {file}{found}; give a JSON file, or a folder with {model}.json")
+    return file
 
 
 @dataclass(frozen=True, slots=True)

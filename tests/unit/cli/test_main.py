@@ -59,6 +59,7 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "--model", "m", "--units", "mono"], "names no unit of its layer"),
         (["run", "--model", "m", "--unit_mode", "often"], "manual, from_file, random"),
         (["run", "--model", "m", "--unit-file-path", "gone.json"], "no unit file gone.json"),
+        (["run", "--model", "m", "--unit-file-path", "x" * 300], "cannot be read: [Errno 36] File name too long"),
         (["run", "--model", "m", "--num_of_units", "0"], "at least 1"),
         (["run", "--max-rounds", "0", *UNIT], "--max-rounds: input should be"),
         (["run", "--max-rounds", "few", *UNIT], "'--max-rounds': Input should be a valid integer"),
