@@ -36,9 +36,11 @@ def run(channel_fd: int) -> None:
     """Serve one session on a descriptor, with standard output and errors in place, until the host closes it."""
     # One text stream for both, so that output and errors keep their order.
     stream = io.TextIOWrapper(
-        io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=False
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
     )
-    stream.reconfigure(line_buffering=True)
     sys.stdout = sys.stderr = stream
     runner = Runner(BlockingChannel(channel_fd, channel_fd), stream)
     signal.signal(signal.SIGINT, runner.on_signal)
