@@ -6,9 +6,12 @@ A test says what must be true on the host afterwards; that the honest session an
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +30,14 @@ def syscall(number, *arguments):
     result = libc.syscall(ctypes.c_long(number), *arguments)
     return result if result != -1 else errno.errorcode[ctypes.get_errno()]
 """
+
+
+@pytest.fixture(scope="session")
+def empty_tmp() -> list[str]:
+    """What a session finds in /tmp when nobody has written there: the way to an installation below /tmp, if it is one."""
+    installed = [sys.prefix, sys.base_prefix, *import_module("maia").__path__]
+    parts = [Path(path).resolve().parts for path in installed]
+    return sorted({part[2] for part in parts if part[1] == "tmp"})
 
 
 @dataclass(frozen=True, slots=True)
