@@ -34,7 +34,7 @@ def syscall(number, *arguments):
 
 @pytest.fixture(scope="session")
 def empty_tmp() -> list[str]:
-    """What a session finds in /tmp when nobody has written there: the way to an installation below /tmp, if it is one."""
+    """What a session finds in /tmp when nobody has written there: the way to an installation below it, if any."""
     installed = [sys.prefix, sys.base_prefix, *import_module("maia").__path__]
     parts = [Path(path).resolve().parts for path in installed]
     return sorted({part[2] for part in parts if part[1] == "tmp"})

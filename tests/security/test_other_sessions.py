@@ -26,7 +26,8 @@ async def test_a_later_session_finds_nothing_of_an_earlier_one(host: Host, empty
     for _ in range(3):
         async with await host.open(policy="off") as session:
             outcome = await session.run(
-                "import os\nprint(sorted(os.listdir('/tmp')), hasattr(math, 'mark'))\nmath.mark = 1\nopen('/tmp/f', 'w')"
+                "import os\nprint(sorted(os.listdir('/tmp')), hasattr(math, 'mark'))\n"
+                "math.mark = 1\nopen('/tmp/f', 'w')"
             )
             assert outcome.output == f"{empty_tmp} False\n"
 
