@@ -34,10 +34,10 @@ def demo(
 
         maia demo --open
     """
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what a run needs
-    from maia.cli.config import load_config  # noqa: PLC0415
-    from maia.cli.investigation import investigate  # noqa: PLC0415
-    from maia.cli.units import Wish  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what a run needs
+    from maia.cli.config import load_config
+    from maia.cli.investigation import investigate
+    from maia.cli.units import Wish
 
     settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted"})
     wishes = [Wish.of(model, "manual", units=units, file=None, count=None) for model, units in UNITS]

@@ -116,7 +116,7 @@ async def _packages() -> list[Row]:
 
 
 async def _sandbox(config: Config) -> list[Row]:
-    from maia.sandbox import probe  # noqa: PLC0415  # its module is loaded by name only
+    from maia.sandbox import probe  # its module is loaded by name only
 
     report = await probe(cache_dir=config.cache_dir)
     if not report.available:

@@ -30,8 +30,8 @@ def doctor(
         maia doctor
     """
     given = dict(locals())
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what the checks need
-    from maia.cli.config import load_config  # noqa: PLC0415
-    from maia.cli.diagnosis import diagnose  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what the checks need
+    from maia.cli.config import load_config
+    from maia.cli.diagnosis import diagnose
 
     return run_async(diagnose(load_config(given)))

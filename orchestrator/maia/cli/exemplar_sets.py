@@ -26,8 +26,8 @@ async def build_sets(config: Config, where: Deployment, subjects: Sequence[str],
         NotFoundError: There is no such subject.
     """
     # Renders scenes and sorts maps: SciPy, which a command without exemplars need not load.
-    from maia.services.exemplars.build import build_exemplars  # noqa: PLC0415
-    from maia.services.exemplars.dataset import DEFAULT_SIZE  # noqa: PLC0415
+    from maia.services.exemplars.build import build_exemplars
+    from maia.services.exemplars.dataset import DEFAULT_SIZE
 
     size = config.dataset_size or DEFAULT_SIZE
 

@@ -38,9 +38,9 @@ def build(
 
         maia exemplars build --up --model scenes-cnn
     """
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what building needs
-    from maia.cli.building import build_exemplars  # noqa: PLC0415
-    from maia.cli.config import load_config  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what building needs
+    from maia.cli.building import build_exemplars
+    from maia.cli.config import load_config
 
     given = {"dataset_size": dataset_size, "subject_address": subject_address}
     settings = load_config({**given, "config": config, "cache_dir": cache_dir})

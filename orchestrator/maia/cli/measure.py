@@ -38,10 +38,10 @@ def measure(
 
         maia measure --up --model scenes-cnn --unit layer3:12 cat.png dog.jpg
     """
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what measuring needs
-    from maia.cli.config import load_config  # noqa: PLC0415
-    from maia.cli.measurement import measure_files  # noqa: PLC0415
-    from maia.cli.units import named_units  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what measuring needs
+    from maia.cli.config import load_config
+    from maia.cli.measurement import measure_files
+    from maia.cli.units import named_units
 
     settings = load_config(
         {

@@ -24,12 +24,12 @@ def report(
 
         maia report results
     """
-    from rich.console import Console  # noqa: PLC0415  # help must not pay for what a report needs
+    from rich.console import Console  # help must not pay for what a report needs
 
-    from maia.cli.investigation import show  # noqa: PLC0415
-    from maia.cli.progress import Progress  # noqa: PLC0415
-    from maia.cli.results import canonical, results_console, truth_of  # noqa: PLC0415
-    from maia.orchestrator.report import UnitResult, rebuild, unit_folders  # noqa: PLC0415
+    from maia.cli.investigation import show
+    from maia.cli.progress import Progress
+    from maia.cli.results import canonical, results_console, truth_of
+    from maia.orchestrator.report import UnitResult, rebuild, unit_folders
 
     if not folder.is_dir():
         raise CommandError(f"there is no folder {folder}; name the one that maia run wrote to with --out")

@@ -22,7 +22,7 @@ def truth_of(unit: UnitName) -> str | None:
     """Return what a synthetic unit is known to respond to, None for any other; only for after a run (design D9)."""
     if unit.model != _SYNTHETIC:
         return None
-    from maia.services.subject.backends.scene_neurons.table import truth  # noqa: PLC0415  # SciPy, for these units only
+    from maia.services.subject.backends.scene_neurons.table import truth  # SciPy, for these units only
 
     try:
         return truth(unit.layer, unit.index)
@@ -33,7 +33,7 @@ def truth_of(unit: UnitName) -> str | None:
 def canonical(label: str) -> str | None:
     """Return the form in which labels of the scene world are compared, None for a label that is none of its."""
     try:
-        from maia.services.scenes.concepts import canonical_label  # noqa: PLC0415  # SciPy, which only the demo installs
+        from maia.services.scenes.concepts import canonical_label  # SciPy, which only the demo installs
     except ModuleNotFoundError:
         return None
     return canonical_label(label)

@@ -132,10 +132,10 @@ def run(
         maia run --agent claude-… --model scenes-cnn --unit-mode random --num-of-units 2
     """
     given = dict(locals())
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what a run needs
-    from maia.cli.config import load_config  # noqa: PLC0415
-    from maia.cli.investigation import investigate  # noqa: PLC0415
-    from maia.cli.units import Wish  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what a run needs
+    from maia.cli.config import load_config
+    from maia.cli.investigation import investigate
+    from maia.cli.units import Wish
 
     apart = ("model", "units", "unit_mode", "unit_file_path", "num_of_units", "fresh", "debug", "up")
     settings = load_config({name: value for name, value in given.items() if name not in apart})

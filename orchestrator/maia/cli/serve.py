@@ -31,7 +31,7 @@ def serve(
 
         maia serve subject --model scenes-cnn
     """
-    from maia.cli.config import ADDRESSES, load_config  # noqa: PLC0415  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, load_config  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")

@@ -39,9 +39,9 @@ def up(
         maia up --model scene-neurons
     """
     given = dict(locals())
-    from maia.cli.asynchronous import run_async  # noqa: PLC0415  # help must not pay for what the servers need
-    from maia.cli.attendance import attend  # noqa: PLC0415
-    from maia.cli.config import load_config  # noqa: PLC0415
+    from maia.cli.asynchronous import run_async  # help must not pay for what the servers need
+    from maia.cli.attendance import attend
+    from maia.cli.config import load_config
 
     settings = load_config({name: value for name, value in given.items() if name not in ("model", "build")})
     subjects = [name.strip() for name in (model or "").split(",") if name.strip()]

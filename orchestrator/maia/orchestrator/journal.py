@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import io
 import json
 import os
 import time
@@ -77,8 +78,8 @@ class JournalReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lines, self.whole_bytes = _whole_lines(folder / FILE_NAME)
-        self.events: tuple[Event, ...] = tuple(event for _, event in self._lines)
+        events, self.whole_bytes = _whole_lines(folder / FILE_NAME)
+        self.events = tuple(events)
 
     def picture(self, sha256: str, media_type: str) -> bytes:
         """Return the bytes of a picture.
@@ -213,20 +214,20 @@ def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
     return folder / IMAGES / (sha256 + _SUFFIX[media_type])
 
 
-def _whole_lines(path: Path) -> tuple[list[tuple[int, Event]], int]:
-    """Read the whole lines with their offsets, and how many bytes they take; a torn last line is left out."""
+def _whole_lines(path: Path) -> tuple[list[Event], int]:
+    """Read the events of the whole lines, and how many bytes these take; a torn last line is left out."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise JournalError(f"there is no readable journal at {path}: {error.strerror}") from error
-    lines: list[tuple[int, Event]] = []
-    offset = 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
+    events: list[Event] = []
+    whole = 0
+    for number, line in enumerate(io.BytesIO(data), 1):
         try:
-            lines.append((offset, decode_line(line)))
+            events.append(decode_line(line))
         except ValueError as error:
             if not line.endswith(b"\n"):  # only the last one can be without
                 break
             raise JournalError(f"{path}, line {number}: {error}") from error
-        offset += len(line)
-    return lines, offset
+        whole += len(line)
+    return events, whole

@@ -72,6 +72,14 @@ def test_an_altered_line_is_an_error_that_names_file_and_line(tmp_path: Path, at
         JournalReader(tmp_path)
 
 
+def test_a_line_break_that_a_fault_put_into_a_line_does_not_cut_the_journal(tmp_path: Path) -> None:
+    whole = bytearray(write(tmp_path))
+    whole[whole.index(b"code")] = ord("\r")
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    with pytest.raises(JournalError, match=r"line 1"):
+        JournalReader(tmp_path)
+
+
 def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
     whole = write(tmp_path).replace(b'{"format":1,', b'{"format":2,')
     (tmp_path / FILE_NAME).write_bytes(whole)

@@ -98,13 +98,13 @@ def open_backbone(
     settings = settings or BackboneSettings()
     match agent.kind:
         case "scripted":
-            from maia.orchestrator.agents.scripted import ScriptedBackbone  # noqa: PLC0415  NumPy only where used
+            from maia.orchestrator.agents.scripted import ScriptedBackbone
 
             return ScriptedBackbone()
         case "replay":
             return ReplayBackbone.open(name, Path(agent.rest))
         case "anthropic":
-            from maia.orchestrator.agents import anthropic as vendor  # noqa: PLC0415  its SDK takes a second to import
+            from maia.orchestrator.agents import anthropic as vendor
 
             key = _required_key(name, "anthropic", keys.anthropic)
             return vendor.AnthropicBackbone(
@@ -117,7 +117,7 @@ def open_backbone(
 def _open_chat(
     name: str, agent: AgentName, keys: BackboneKeys, base_url: str | None, settings: BackboneSettings
 ) -> Backbone:
-    from maia.orchestrator.agents import openai as vendor  # noqa: PLC0415  its SDK takes half a second to import
+    from maia.orchestrator.agents import openai as vendor
 
     if agent.kind == "openai":
         key = _required_key(name, "openai", keys.openai)

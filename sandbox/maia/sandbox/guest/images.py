@@ -72,7 +72,7 @@ class Image:
 
     def array(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """A uint8 array of shape (height, width, 3), a copy of its own each time."""
-        import numpy as np  # noqa: PLC0415  warm in the zygote
+        import numpy as np
 
         return np.array(self.pil().convert("RGB"))
 
@@ -98,7 +98,7 @@ class Image:
 
 
 def _to_pil(pixels: Pixels) -> PIL.Image.Image:
-    from PIL import Image as PILImage  # noqa: PLC0415  warm in the zygote
+    from PIL import Image as PILImage
 
     return PILImage.frombytes(pixels.mode, (pixels.width, pixels.height), pixels.data)
 
@@ -123,7 +123,7 @@ def _from_pil(image: PIL.Image.Image) -> Pixels:
 
 
 def _from_figure(figure: Any) -> Pixels:  # noqa: ANN401  matplotlib is optional to a reader of this module
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  warm in the zygote
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)  # its methods are not annotated
     canvas.draw()

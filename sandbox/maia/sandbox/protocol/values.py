@@ -225,6 +225,6 @@ def _decode_array(message: pb.Array) -> object:
             f"{len(message.data)} bytes for an array of shape {tuple(message.shape)} and dtype {message.dtype}; "
             f"it must be {expected}"
         )
-    import numpy as np  # noqa: PLC0415  protocol users without arrays do not pay for it
+    import numpy as np
 
     return np.frombuffer(message.data, dtype=message.dtype).reshape(tuple(message.shape)).copy()

@@ -55,7 +55,7 @@ class ScenesCnn:
                 `weights.load`.
         """
         try:
-            from maia.services.subject.backends.scenes_cnn import weights  # noqa: PLC0415 (imports torch: 2 s, 300 MB)
+            from maia.services.subject.backends.scenes_cnn import weights
         except ModuleNotFoundError as error:
             if error.name not in {"torch", "safetensors"}:
                 raise
