@@ -1,34 +1,31 @@
 """How often the scripted agent finds the truth of synthetic neurons, beside what the exemplars alone would have given.
 
-The exemplars alone: of all hypotheses, the one under which the described highlighted regions are most likely, by the
-size principle (a hypothesis that fits few scenes explains an exemplar that it fits better than one that fits many).
+The exemplars alone: of all hypotheses, the one under which the described highlighted regions are most likely, which is
+what the agent itself believes before its first experiment (`maia.orchestrator.agents.scripted.inference.likely`).
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 
 from tests.bench.table import show
 
-from maia.orchestrator.agents.scripted.concepts import Concept, Hypothesis, Vocabulary
+from maia.orchestrator.agents.scripted.concepts import Vocabulary
 from maia.orchestrator.agents.scripted.experiments import exemplar_regions
+from maia.orchestrator.agents.scripted.inference import likely
 from maia.orchestrator.conversation import Message, Text
 from maia.orchestrator.events import RunStarted, TextPart, UserMessage
 from maia.orchestrator.journal import JournalReader
 
 NEURONS = 20
 SEED = 1
-UNITS = {"mono": 40, "or": 20, "and": 20}
-THINGS_A_SCENE = 2.5
-MISSED = 1e-3
+UNITS = {"mono": 47, "or": 20, "and": 20}
 
 
 def main() -> None:
@@ -76,40 +73,4 @@ def _from_exemplars(folder: Path) -> str:
     text = "\n".join(part.text for part in results.parts if isinstance(part, TextPart))
     exemplars = exemplar_regions(vocabulary, [Message("user", (Text(text),))])
     assert exemplars
-
-    def likelihood(hypothesis: Hypothesis) -> float:
-        rate = _rate(hypothesis, vocabulary)
-        return sum(-math.log(rate) if hypothesis.predicts(seen.things) else math.log(MISSED) for seen in exemplars)
-
-    # Only concepts that several exemplars show: all pairs of 200 concepts would take minutes.
-    shown = [
-        concept
-        for concept in vocabulary.concepts()
-        if sum(any(map(concept.fits, seen.things)) for seen in exemplars) >= 2
-    ]
-    return str(max(_hypotheses(shown), key=likelihood))
-
-
-def _hypotheses(concepts: list[Concept]) -> Iterator[Hypothesis]:
-    yield from (Hypothesis(concept) for concept in concepts)
-    for first, second in combinations(concepts, 2):
-        yield Hypothesis(first, "or", second)
-        yield Hypothesis(first, "and", second)
-
-
-def _rate(hypothesis: Hypothesis, vocabulary: Vocabulary) -> float:
-    """How many scenes fit by chance."""
-    rates: list[float] = [1 - (1 - _share(concept, vocabulary)) ** THINGS_A_SCENE for concept in hypothesis.concepts]
-    if hypothesis.join == "and":
-        return math.prod(rates)
-    return 1 - math.prod(1 - rate for rate in rates)
-
-
-def _share(concept: Concept, vocabulary: Vocabulary) -> float:
-    """How many things have it by chance."""
-    attributes = (
-        (concept.colour, vocabulary.colours),
-        (concept.texture, vocabulary.textures),
-        (concept.shape, vocabulary.shapes),
-    )
-    return math.prod(1 / len(values) for value, values in attributes if value is not None)
+    return str(likely(vocabulary, exemplars, top=1)[0])

@@ -9,7 +9,8 @@ import pytest
 
 from maia.orchestrator.agents.scripted import ScriptedBackbone
 from maia.orchestrator.agents.scripted.concepts import Concept, Hypothesis, Thing, Vocabulary
-from maia.orchestrator.agents.scripted.experiments import prompt_of
+from maia.orchestrator.agents.scripted.experiments import exemplar_regions, prompt_of
+from maia.orchestrator.agents.scripted.inference import likely
 from maia.orchestrator.conversation import Message, Text
 from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.parsing import parse_reply
@@ -127,3 +128,18 @@ def test_prompts_read_back_as_the_things_they_name() -> None:
     assert prompt_of(things) == "a solid red circle and a striped blue cross"
     assert VOCABULARY.things(prompt_of(things)) == things
     assert VOCABULARY.things("two large red dotted circles; background: grey") == (Thing("red", "dotted", "circle"),)
+
+
+@pytest.mark.parametrize("truth", [CIRCLE, Concept(colour="red", shape="star")], ids=str)
+def test_what_every_highlighted_region_shows_is_the_first_hypothesis(truth: Concept) -> None:
+    assert VOCABULARY is not None
+    rng = np.random.default_rng(4)
+    things = [
+        Thing(*(str(value or rng.choice(values)) for value, values in zip(attributes, words, strict=True)))
+        for attributes in [(truth.colour, truth.texture, truth.shape)] * 15
+        for words in [(VOCABULARY.colours, VOCABULARY.textures, VOCABULARY.shapes)]
+    ]
+    lines = "\n".join(f'"region 9.1", HIGHLIGHTED REGIONS: large {thing}' for thing in things)
+    regions = exemplar_regions(VOCABULARY, [Message("user", (Text(lines),))])
+    assert len(regions) == 15
+    assert likely(VOCABULARY, regions)[0] == Hypothesis(truth)

@@ -13,7 +13,7 @@ from typing import Final
 
 from maia.orchestrator.agents.scripted import experiments
 from maia.orchestrator.agents.scripted.concepts import Hypothesis, Thing, Vocabulary
-from maia.orchestrator.agents.scripted.inference import Observation, Scored, rank, telling_pictures
+from maia.orchestrator.agents.scripted.inference import Observation, Scored, likely, rank, telling_pictures
 from maia.orchestrator.conversation import Message, Reply
 from maia.orchestrator.errors import BackboneError
 
@@ -57,7 +57,7 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
         return _experiment("First the dataset images that drive the neuron most.", experiments.EXEMPLARS)
     if written == 1:
         return _experiment(
-            f"{_hypotheses(_rank(vocabulary, messages)[:3])}\n\n"
+            f"{_first_hypotheses(vocabulary, messages)}\n\n"
             "Exemplars can mislead, so next every colour with every shape, and every texture, alone in a picture.",
             experiments.measure_code(_alone(vocabulary)),
         )
@@ -90,6 +90,13 @@ def _hypotheses(ranked: Sequence[Scored]) -> str:
     return "\n".join(
         f"Hypothesis: {scored.hypothesis} (explains {scored.explained:.0%} of the variance so far)" for scored in ranked
     )
+
+
+def _first_hypotheses(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
+    regions = experiments.exemplar_regions(vocabulary, messages)
+    if not regions:
+        return "There are no exemplars to go by."
+    return "\n".join(f"Hypothesis: {hypothesis} (as the exemplars look)" for hypothesis in likely(vocabulary, regions))
 
 
 def _rank(vocabulary: Vocabulary, messages: Sequence[Message]) -> list[Scored]:

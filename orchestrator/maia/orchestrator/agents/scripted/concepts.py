@@ -41,6 +41,14 @@ class Concept:
         """How many attributes it fixes."""
         return sum(value is not None for value in (self.colour, self.texture, self.shape))
 
+    def implies(self, other: Concept) -> bool:
+        """Tell whether every thing that has it has the other, too."""
+        return (
+            other.colour in {None, self.colour}
+            and other.texture in {None, self.texture}
+            and other.shape in {None, self.shape}
+        )
+
     def fits(self, thing: Thing) -> bool:
         """Tell whether a thing has it."""
         return (

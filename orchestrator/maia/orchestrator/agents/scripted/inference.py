@@ -8,6 +8,7 @@ sums of all pairs of concepts are matrix products, so all of some 40,000 hypothe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,6 +20,10 @@ from maia.orchestrator.agents.scripted.concepts import Concept, Hypothesis, Thin
 
 ATTRIBUTE_PRICE: Final = 0.004
 SECOND_CONCEPT_PRICE: Final = 0.02
+THINGS_A_SCENE: Final = 2.5
+"""How many things a dataset picture holds on average, as far as the agent may guess."""
+MISSED: Final = 1e-3
+"""How likely a top picture is that does not fit a hypothesis."""
 TEMPERATURE: Final = 0.03
 """A hypothesis whose score is this much lower counts e times less when the next pictures are chosen."""
 
@@ -92,6 +97,53 @@ def _explained(
     between = counts * (on - mean) ** 2 + others * (off - mean) ** 2
     spread = ((activations - mean) ** 2).sum()
     return np.where(possible & (on > off), between / spread, -np.inf)
+
+
+def likely(vocabulary: Vocabulary, exemplars: Sequence[Observation], top: int = 3) -> list[Hypothesis]:
+    """Return the hypotheses under which the exemplars are most likely, best first.
+
+    The size principle: a hypothesis that few scenes fit by chance explains an exemplar that fits it better than one
+    that many scenes fit. Activations play no part, since all exemplars are high.
+    """
+    concepts = vocabulary.concepts()
+    holds = _holds(concepts, exemplars)
+    rates = np.array([1 - (1 - _share(concept, vocabulary)) ** THINGS_A_SCENE for concept in concepts])
+    number = len(exemplars)
+    both = holds @ holds.T
+    single = np.diag(both)
+    either = single[:, None] + single[None, :] - both
+
+    def likelihood(covered: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
+        explained: NDArray[np.float64] = -covered * np.log(rate) + (number - covered) * np.log(MISSED)
+        return explained
+
+    # "red and red circle" is no more than "red circle".
+    apart = np.array([[not (one.implies(other) or other.implies(one)) for other in concepts] for one in concepts])
+    upper = np.triu(apart, 1)
+    rate_or = 1 - (1 - rates[:, None]) * (1 - rates[None, :])
+    found: list[tuple[float, Hypothesis]] = []
+    tables: list[tuple[NDArray[np.float64], Literal["or", "and"] | None]] = [
+        (likelihood(single, rates), None),
+        (np.where(upper, likelihood(both, rates[:, None] * rates[None, :]), -np.inf), "and"),
+        (np.where(upper, likelihood(either, rate_or), -np.inf), "or"),
+    ]
+    for scores, join in tables:
+        for flat in np.argsort(-scores, axis=None, kind="stable")[:top]:
+            where = np.unravel_index(flat, scores.shape)
+            second = concepts[where[1]] if join else None
+            found.append((float(scores[where]), Hypothesis(concepts[where[0]], join, second)))
+    found.sort(key=lambda pair: -pair[0])
+    return [hypothesis for _, hypothesis in found[:top]]
+
+
+def _share(concept: Concept, vocabulary: Vocabulary) -> float:
+    """How many things have a concept by chance."""
+    attributes = (
+        (concept.colour, vocabulary.colours),
+        (concept.texture, vocabulary.textures),
+        (concept.shape, vocabulary.shapes),
+    )
+    return math.prod(1 / len(values) for value, values in attributes if value is not None)
 
 
 def telling_pictures(
