@@ -40,7 +40,7 @@ def serve(
         raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}")
     listen = () if _has(context.args, "--listen") else ("--listen", load_config({}).address(name))
     # The server takes this process's place: signals and exit code need no relay.
-    os.execv(sys.executable, [sys.executable, "-m", f"maia.services.{name}", *listen, *context.args])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", f"maia.services.{name}", *listen, *context.args])  # noqa: S606  # the program is our own
 
 
 def _has(arguments: list[str], flag: str) -> bool:

@@ -111,6 +111,7 @@ class JournalWriter:
         self.folder = folder
         self._clock = time.monotonic()
         self._known: set[str] = set()
+        self._unsynced: list[Path] = []
         self.listeners: list[Callable[[Event], None]] = []
         path = folder / FILE_NAME
         try:
@@ -154,7 +155,7 @@ class JournalWriter:
         try:
             self._write(encode_line(event))
             if sync:
-                os.fsync(self._file.fileno())
+                self._sync()
         except OSError as error:
             raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
         for listener in self.listeners:
@@ -179,6 +180,7 @@ class JournalWriter:
                 half.unlink(missing_ok=True)
             raise JournalError(f"{path} cannot be written: {error.strerror}") from error
         self._known.add(sha256)
+        self._unsynced.append(path)
         return sha256
 
     def close(self) -> None:
@@ -190,11 +192,23 @@ class JournalWriter:
         if self._file.closed:
             return
         try:
-            os.fsync(self._file.fileno())
+            self._sync()
         except OSError as error:
             raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
         finally:
             self._file.close()
+
+    def _sync(self) -> None:
+        """Bring everything to the disk: pictures and their names first, so that no line outlives what it speaks of."""
+        if self._unsynced:
+            for path in (*self._unsynced, self.folder / IMAGES):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            self._unsynced.clear()
+        os.fsync(self._file.fileno())
 
     def _write(self, line: bytes) -> None:
         """Write a whole line or none: after half of one, the next event would make the journal unreadable."""

@@ -1,5 +1,6 @@
 """The journal: what was written comes back, and what was torn or altered is noticed."""
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,3 +162,24 @@ def test_pictures_are_stored_once_and_checked(tmp_path: Path) -> None:
 def test_a_missing_journal_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no readable journal"):
         JournalReader(tmp_path)
+
+
+def test_pictures_reach_the_disk_before_the_lines_that_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    picture = Picture(b"bytes", "image/png", 1, 1)
+    with JournalWriter(tmp_path) as journal:
+        journal.add_picture(picture)
+        assert synced == []
+        journal.append(EVENTS[0], sync=True)
+        assert synced == [f"{picture.sha256}.png", "images", FILE_NAME]
+        journal.append(EVENTS[1], sync=True)
+    assert synced[3:] == [FILE_NAME] * 2

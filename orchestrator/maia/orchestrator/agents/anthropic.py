@@ -58,7 +58,7 @@ class AnthropicBackbone:
             timeout=anthropic.Timeout(settings.attempt_s, connect=CONNECT_S),
         )
         # The SDK adds headers of ANTHROPIC_CUSTOM_HEADERS and has no switch for it; our configuration is the CLI's.
-        self._client._custom_headers = {}  # noqa: SLF001
+        self._client._custom_headers = {}  # noqa: SLF001  # there is no public switch
 
     @property
     def name(self) -> str:

@@ -73,7 +73,7 @@ def load(path: Path = SHIPPED) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
     except FileNotFoundError as error:
         raise _unusable(path, "is not there") from error
     except (OSError, SafetensorError) as error:
