@@ -20,6 +20,10 @@ class Limits:
         tmp_mb: MiB of the private /tmp, which is also the largest file.
         threads: Threads at any time, the main one included.
         open_files: File descriptors at any time.
+        cpus: Processors at once, where a cgroup bounds them (`Host.features` says whether).
+        tool_calls: Tool calls over the session's life.
+        tool_bytes: Bytes of their arguments and results over the session's life.
+        images: Images that code makes and passes out, and images whose pixels it fetches, over the session's life.
 
     Raises:
         ValueError: A limit below what a guest needs; the message names it.
@@ -32,6 +36,10 @@ class Limits:
     tmp_mb: int = 64
     threads: int = 16
     open_files: int = 64
+    cpus: float = 1.0
+    tool_calls: int = 100_000
+    tool_bytes: int = 8 * 1024**3
+    images: int = 100_000
 
     def __post_init__(self) -> None:
         least = {
@@ -42,11 +50,16 @@ class Limits:
             "tmp_mb": 1,
             "threads": 1,
             "open_files": 16,
+            "cpus": 0.05,
+            "tool_calls": 0,
+            "tool_bytes": 0,
+            "images": 0,
         }
         for name, bound in least.items():
             value = getattr(self, name)
-            if not bound <= value < 2**31:
-                raise ValueError(f"limit {name} is {value}; it must be at least {bound} and below 2**31")
+            end = 2**50 if name == "tool_bytes" else 2**31
+            if not bound <= value < end:  # as false for what is not a number
+                raise ValueError(f"limit {name} is {value}; it must be at least {bound} and below {end:,}")
 
 
 class Status(Enum):
@@ -67,6 +80,7 @@ class State(Enum):
     """What became of a session's variables."""
 
     KEPT = "kept"
+    RESTORED = "restored"
     LOST = "lost"
 
 

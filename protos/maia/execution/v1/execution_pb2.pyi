@@ -85,6 +85,8 @@ class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_State.ValueType
     STATE_UNSPECIFIED: _State.ValueType  # 0
     STATE_KEPT: _State.ValueType  # 1
     STATE_LOST: _State.ValueType  # 2
+    STATE_RESTORED: _State.ValueType  # 3
+    """The block was killed; the variables are those from before it."""
 
 class State(_State, metaclass=_StateEnumTypeWrapper):
     """What became of the variables of a session."""
@@ -92,6 +94,8 @@ class State(_State, metaclass=_StateEnumTypeWrapper):
 STATE_UNSPECIFIED: State.ValueType  # 0
 STATE_KEPT: State.ValueType  # 1
 STATE_LOST: State.ValueType  # 2
+STATE_RESTORED: State.ValueType  # 3
+"""The block was killed; the variables are those from before it."""
 Global___State: _TypeAlias = State  # noqa: Y015
 
 @_typing.final
@@ -233,20 +237,55 @@ class SessionOpened(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TIER_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
     """How the session is isolated, for the journal: "jail"."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]:
+        """What that enforces on this host, and what it does not."""
+
     def __init__(
         self,
         *,
         tier: _builtins.str = ...,
+        features: _abc.Iterable[Global___Feature] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionOpened: _TypeAlias = SessionOpened  # noqa: Y015
+
+@_typing.final
+class Feature(_message.Message):
+    """One thing that a tier enforces, or does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENFORCED_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """One or two words: "seccomp"."""
+    enforced: _builtins.bool
+    detail: _builtins.str
+    """What it covers, or what is missing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        enforced: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforced", b"enforced", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Feature: _TypeAlias = Feature  # noqa: Y015
 
 @_typing.final
 class RunBlock(_message.Message):
@@ -470,6 +509,10 @@ class Limits(_message.Message):
     TMP_MB_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     OPEN_FILES_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_BYTES_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     wall_s: _builtins.float
     """Seconds a block may take; stands still during a tool call."""
     cpu_s: _builtins.float
@@ -482,6 +525,12 @@ class Limits(_message.Message):
     """MiB of the private /tmp; also the largest file."""
     threads: _builtins.int
     open_files: _builtins.int
+    cpus: _builtins.float
+    """Processors at once, where a cgroup bounds them."""
+    tool_calls: _builtins.int
+    """Over the session's life: tool calls, bytes of their arguments and results, images that leave or enter the guest."""
+    tool_bytes: _builtins.int
+    images: _builtins.int
     def __init__(
         self,
         *,
@@ -492,10 +541,14 @@ class Limits(_message.Message):
         tmp_mb: _builtins.int = ...,
         threads: _builtins.int = ...,
         open_files: _builtins.int = ...,
+        cpus: _builtins.float = ...,
+        tool_calls: _builtins.int = ...,
+        tool_bytes: _builtins.int = ...,
+        images: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_s", b"cpu_s", "memory_mb", b"memory_mb", "open_files", b"open_files", "output_bytes", b"output_bytes", "threads", b"threads", "tmp_mb", b"tmp_mb", "wall_s", b"wall_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_s", b"cpu_s", "cpus", b"cpus", "images", b"images", "memory_mb", b"memory_mb", "open_files", b"open_files", "output_bytes", b"output_bytes", "threads", b"threads", "tmp_mb", b"tmp_mb", "tool_bytes", b"tool_bytes", "tool_calls", b"tool_calls", "wall_s", b"wall_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -821,28 +874,49 @@ class HostFrame(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     RUN_BLOCK_FIELD_NUMBER: _builtins.int
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___OpenSession: ...
     @_builtins.property
     def run_block(self) -> Global___RunBlock: ...
     @_builtins.property
     def tool_result(self) -> Global___ToolResult: ...
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint: ...
     def __init__(
         self,
         *,
         open: Global___OpenSession | None = ...,
         run_block: Global___RunBlock | None = ...,
         tool_result: Global___ToolResult | None = ...,
+        checkpoint: Global___Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "open", b"open", "run_block", b"run_block", "tool_result", b"tool_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "kind", b"kind", "open", b"open", "run_block", b"run_block", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "open", b"open", "run_block", b"run_block", "tool_result", b"tool_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "kind", b"kind", "open", b"open", "run_block", b"run_block", "tool_result", b"tool_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["open", "run_block", "tool_result"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["open", "run_block", "tool_result", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___HostFrame: _TypeAlias = HostFrame  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """Between blocks: leave a copy of the process behind, for the case that the next block is killed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
 class GuestFrame(_message.Message):
@@ -854,6 +928,7 @@ class GuestFrame(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     BLOCK_ENDED_FIELD_NUMBER: _builtins.int
+    CHECKPOINTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ready(self) -> Global___GuestReady: ...
     @_builtins.property
@@ -862,6 +937,8 @@ class GuestFrame(_message.Message):
     def tool_call(self) -> Global___ToolCall: ...
     @_builtins.property
     def block_ended(self) -> Global___GuestBlockEnded: ...
+    @_builtins.property
+    def checkpointed(self) -> Global___Checkpointed: ...
     def __init__(
         self,
         *,
@@ -869,16 +946,38 @@ class GuestFrame(_message.Message):
         refused: Global___ConfinementRefused | None = ...,
         tool_call: Global___ToolCall | None = ...,
         block_ended: Global___GuestBlockEnded | None = ...,
+        checkpointed: Global___Checkpointed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["ready", "refused", "tool_call", "block_ended"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["ready", "refused", "tool_call", "block_ended", "checkpointed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___GuestFrame: _TypeAlias = GuestFrame  # noqa: Y015
+
+@_typing.final
+class Checkpointed(_message.Message):
+    """The copy was made, or could not be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MADE_FIELD_NUMBER: _builtins.int
+    made: _builtins.bool
+    def __init__(
+        self,
+        *,
+        made: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpointed: _TypeAlias = Checkpointed  # noqa: Y015
 
 @_typing.final
 class GuestReady(_message.Message):
