@@ -10,6 +10,7 @@
     ├── OverloadedError         not now; `retry_after_s` says when
     ├── DeadlineExceededError   the caller's deadline passed before the answer
     ├── CancelledError          the caller hung up
+    ├── AbortedError            what was under way is over and cannot go on; begin anew
     ├── UnavailableError        nobody answered where a server was expected
     └── InternalError           a fault of ours; the incident id joins the server's log
 
@@ -112,6 +113,12 @@ class CancelledError(MaiaError):
     """The caller cancelled the call."""
 
     default_reason = "CANCELLED"
+
+
+class AbortedError(MaiaError):
+    """What was under way, such as a session, is over; only beginning anew helps."""
+
+    default_reason = "ABORTED"
 
 
 class UnavailableError(MaiaError):

@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from maia.wire.errors import (
+    AbortedError,
     CancelledError,
     DeadlineExceededError,
     InternalError,
@@ -47,6 +48,7 @@ STATUS_OF: Mapping[type[MaiaError], grpc.StatusCode] = MappingProxyType(
         OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
         DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
         CancelledError: grpc.StatusCode.CANCELLED,
+        AbortedError: grpc.StatusCode.ABORTED,
         UnavailableError: grpc.StatusCode.UNAVAILABLE,
         InternalError: grpc.StatusCode.INTERNAL,
     }
@@ -58,7 +60,6 @@ ERROR_OF: Mapping[grpc.StatusCode, type[MaiaError]] = MappingProxyType(
     | {
         # Statuses that we never send, as a proxy or another implementation may send them.
         grpc.StatusCode.ALREADY_EXISTS: InvalidRequestError,
-        grpc.StatusCode.ABORTED: UnavailableError,
         grpc.StatusCode.UNIMPLEMENTED: PreconditionError,
         grpc.StatusCode.DATA_LOSS: InternalError,
         grpc.StatusCode.UNKNOWN: InternalError,

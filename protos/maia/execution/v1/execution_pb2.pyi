@@ -99,6 +99,55 @@ STATE_RESTORED: State.ValueType  # 3
 Global___State: _TypeAlias = State  # noqa: Y015
 
 @_typing.final
+class GetHostRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHostRequest: _TypeAlias = GetHostRequest  # noqa: Y015
+
+@_typing.final
+class GetHostResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    SESSION_LIMIT_FIELD_NUMBER: _builtins.int
+    tier: _builtins.str
+    """How sessions are isolated: "jail"."""
+    sessions: _builtins.int
+    """Open at this moment."""
+    session_limit: _builtins.int
+    """Most at once."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]:
+        """What that enforces on this host, and what it does not."""
+
+    def __init__(
+        self,
+        *,
+        tier: _builtins.str = ...,
+        features: _abc.Iterable[Global___Feature] | None = ...,
+        sessions: _builtins.int = ...,
+        session_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "session_limit", b"session_limit", "sessions", b"sessions", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHostResponse: _TypeAlias = GetHostResponse  # noqa: Y015
+
+@_typing.final
 class SessionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -444,7 +493,7 @@ class ToolCall(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
-    """Counts up from 1 over the session's life."""
+    """Counts up from 1 over the session's life. Between a host and its guest it goes back with a checkpoint that goes on."""
     name: _builtins.str
     """A tool of the session, or one of the reserved names that resolve images: "_image.pixels", "_image.encoded",
     "_image.source".
@@ -500,6 +549,8 @@ Global___ToolResult: _TypeAlias = ToolResult  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
+    """What is not set has the host's default."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WALL_S_FIELD_NUMBER: _builtins.int
@@ -534,23 +585,66 @@ class Limits(_message.Message):
     def __init__(
         self,
         *,
-        wall_s: _builtins.float = ...,
-        cpu_s: _builtins.float = ...,
-        memory_mb: _builtins.int = ...,
-        output_bytes: _builtins.int = ...,
-        tmp_mb: _builtins.int = ...,
-        threads: _builtins.int = ...,
-        open_files: _builtins.int = ...,
-        cpus: _builtins.float = ...,
-        tool_calls: _builtins.int = ...,
-        tool_bytes: _builtins.int = ...,
-        images: _builtins.int = ...,
+        wall_s: _builtins.float | None = ...,
+        cpu_s: _builtins.float | None = ...,
+        memory_mb: _builtins.int | None = ...,
+        output_bytes: _builtins.int | None = ...,
+        tmp_mb: _builtins.int | None = ...,
+        threads: _builtins.int | None = ...,
+        open_files: _builtins.int | None = ...,
+        cpus: _builtins.float | None = ...,
+        tool_calls: _builtins.int | None = ...,
+        tool_bytes: _builtins.int | None = ...,
+        images: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s", "_cpus", b"_cpus", "_images", b"_images", "_memory_mb", b"_memory_mb", "_open_files", b"_open_files", "_output_bytes", b"_output_bytes", "_threads", b"_threads", "_tmp_mb", b"_tmp_mb", "_tool_bytes", b"_tool_bytes", "_tool_calls", b"_tool_calls", "_wall_s", b"_wall_s", "cpu_s", b"cpu_s", "cpus", b"cpus", "images", b"images", "memory_mb", b"memory_mb", "open_files", b"open_files", "output_bytes", b"output_bytes", "threads", b"threads", "tmp_mb", b"tmp_mb", "tool_bytes", b"tool_bytes", "tool_calls", b"tool_calls", "wall_s", b"wall_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_s", b"cpu_s", "cpus", b"cpus", "images", b"images", "memory_mb", b"memory_mb", "open_files", b"open_files", "output_bytes", b"output_bytes", "threads", b"threads", "tmp_mb", b"tmp_mb", "tool_bytes", b"tool_bytes", "tool_calls", b"tool_calls", "wall_s", b"wall_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s", "_cpus", b"_cpus", "_images", b"_images", "_memory_mb", b"_memory_mb", "_open_files", b"_open_files", "_output_bytes", b"_output_bytes", "_threads", b"_threads", "_tmp_mb", b"_tmp_mb", "_tool_bytes", b"_tool_bytes", "_tool_calls", b"_tool_calls", "_wall_s", b"_wall_s", "cpu_s", b"cpu_s", "cpus", b"cpus", "images", b"images", "memory_mb", b"memory_mb", "open_files", b"open_files", "output_bytes", b"output_bytes", "threads", b"threads", "tmp_mb", b"tmp_mb", "tool_bytes", b"tool_bytes", "tool_calls", b"tool_calls", "wall_s", b"wall_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cpu_s: _TypeAlias = _typing.Literal["cpu_s"]  # noqa: Y015
+    _WhichOneofArgType__cpu_s: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s"]  # noqa: Y015
+    _WhichOneofReturnType__cpus: _TypeAlias = _typing.Literal["cpus"]  # noqa: Y015
+    _WhichOneofArgType__cpus: _TypeAlias = _typing.Literal["_cpus", b"_cpus"]  # noqa: Y015
+    _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
+    _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015
+    _WhichOneofReturnType__memory_mb: _TypeAlias = _typing.Literal["memory_mb"]  # noqa: Y015
+    _WhichOneofArgType__memory_mb: _TypeAlias = _typing.Literal["_memory_mb", b"_memory_mb"]  # noqa: Y015
+    _WhichOneofReturnType__open_files: _TypeAlias = _typing.Literal["open_files"]  # noqa: Y015
+    _WhichOneofArgType__open_files: _TypeAlias = _typing.Literal["_open_files", b"_open_files"]  # noqa: Y015
+    _WhichOneofReturnType__output_bytes: _TypeAlias = _typing.Literal["output_bytes"]  # noqa: Y015
+    _WhichOneofArgType__output_bytes: _TypeAlias = _typing.Literal["_output_bytes", b"_output_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__threads: _TypeAlias = _typing.Literal["threads"]  # noqa: Y015
+    _WhichOneofArgType__threads: _TypeAlias = _typing.Literal["_threads", b"_threads"]  # noqa: Y015
+    _WhichOneofReturnType__tmp_mb: _TypeAlias = _typing.Literal["tmp_mb"]  # noqa: Y015
+    _WhichOneofArgType__tmp_mb: _TypeAlias = _typing.Literal["_tmp_mb", b"_tmp_mb"]  # noqa: Y015
+    _WhichOneofReturnType__tool_bytes: _TypeAlias = _typing.Literal["tool_bytes"]  # noqa: Y015
+    _WhichOneofArgType__tool_bytes: _TypeAlias = _typing.Literal["_tool_bytes", b"_tool_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__tool_calls: _TypeAlias = _typing.Literal["tool_calls"]  # noqa: Y015
+    _WhichOneofArgType__tool_calls: _TypeAlias = _typing.Literal["_tool_calls", b"_tool_calls"]  # noqa: Y015
+    _WhichOneofReturnType__wall_s: _TypeAlias = _typing.Literal["wall_s"]  # noqa: Y015
+    _WhichOneofArgType__wall_s: _TypeAlias = _typing.Literal["_wall_s", b"_wall_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_s) -> _WhichOneofReturnType__cpu_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus) -> _WhichOneofReturnType__cpus | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__images) -> _WhichOneofReturnType__images | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mb) -> _WhichOneofReturnType__memory_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_files) -> _WhichOneofReturnType__open_files | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_bytes) -> _WhichOneofReturnType__output_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threads) -> _WhichOneofReturnType__threads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tmp_mb) -> _WhichOneofReturnType__tmp_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_bytes) -> _WhichOneofReturnType__tool_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_calls) -> _WhichOneofReturnType__tool_calls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wall_s) -> _WhichOneofReturnType__wall_s | None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
 

@@ -34,6 +34,11 @@ class ExecutionServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetHost = channel.unary_unary(
+                '/maia.execution.v1.ExecutionService/GetHost',
+                request_serializer=maia_dot_execution_dot_v1_dot_execution__pb2.GetHostRequest.SerializeToString,
+                response_deserializer=maia_dot_execution_dot_v1_dot_execution__pb2.GetHostResponse.FromString,
+                _registered_method=True)
         self.Session = channel.stream_stream(
                 '/maia.execution.v1.ExecutionService/Session',
                 request_serializer=maia_dot_execution_dot_v1_dot_execution__pb2.SessionRequest.SerializeToString,
@@ -44,16 +49,28 @@ class ExecutionServiceStub:
 class ExecutionServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
+    def GetHost(self, request, context):
+        """How this host isolates sessions, and how many it has.
+
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Session(self, request_iterator, context):
         """One session: the first request is `open`, answered by `opened`; then blocks, one at a time; the stream's end closes it.
 
-        What a block does wrong (an exception, a limit) is its outcome and no error of the stream.
+        What a block does wrong (an exception, a limit) is its outcome and no error of the stream. A tool call that waits is
+        given up by the end of its block: a result that comes later is dropped.
 
         Errors:
-        - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest needs.
+        - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest
+        needs, a block that is no source text.
         - FAILED_PRECONDITION, TIER_UNAVAILABLE: the kernel refuses what isolation needs; metadata "step" and "remedy".
         - RESOURCE_EXHAUSTED, SESSIONS_FULL: the host has as many sessions as it may; retry after the given delay.
         - ABORTED, SESSION_BROKEN: the guest died outside a block or broke the protocol; open another session.
+        - UNAVAILABLE, HOST_FAILED: the host could not make the session; its message says why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +79,11 @@ class ExecutionServiceServicer:
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHost,
+                    request_deserializer=maia_dot_execution_dot_v1_dot_execution__pb2.GetHostRequest.FromString,
+                    response_serializer=maia_dot_execution_dot_v1_dot_execution__pb2.GetHostResponse.SerializeToString,
+            ),
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
                     request_deserializer=maia_dot_execution_dot_v1_dot_execution__pb2.SessionRequest.FromString,
@@ -77,6 +99,33 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ExecutionService:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def GetHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/maia.execution.v1.ExecutionService/GetHost',
+            maia_dot_execution_dot_v1_dot_execution__pb2.GetHostRequest.SerializeToString,
+            maia_dot_execution_dot_v1_dot_execution__pb2.GetHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Session(request_iterator,

@@ -39,34 +39,61 @@ class ExecutionServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExecutionServiceAsyncStub: ...
+    GetHost: _grpc.UnaryUnaryMultiCallable[_execution_pb2.GetHostRequest, _execution_pb2.GetHostResponse]
+    """How this host isolates sessions, and how many it has.
+
+    Errors: none of its own.
+    """
     Session: _grpc.StreamStreamMultiCallable[_execution_pb2.SessionRequest, _execution_pb2.SessionResponse]
     """One session: the first request is `open`, answered by `opened`; then blocks, one at a time; the stream's end closes it.
 
-    What a block does wrong (an exception, a limit) is its outcome and no error of the stream.
+    What a block does wrong (an exception, a limit) is its outcome and no error of the stream. A tool call that waits is
+    given up by the end of its block: a result that comes later is dropped.
 
     Errors:
-    - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest needs.
+    - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest
+      needs, a block that is no source text.
     - FAILED_PRECONDITION, TIER_UNAVAILABLE: the kernel refuses what isolation needs; metadata "step" and "remedy".
     - RESOURCE_EXHAUSTED, SESSIONS_FULL: the host has as many sessions as it may; retry after the given delay.
     - ABORTED, SESSION_BROKEN: the guest died outside a block or broke the protocol; open another session.
+    - UNAVAILABLE, HOST_FAILED: the host could not make the session; its message says why.
     """
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
+    GetHost: _aio.UnaryUnaryMultiCallable[_execution_pb2.GetHostRequest, _execution_pb2.GetHostResponse]  # type: ignore[assignment]
+    """How this host isolates sessions, and how many it has.
+
+    Errors: none of its own.
+    """
     Session: _aio.StreamStreamMultiCallable[_execution_pb2.SessionRequest, _execution_pb2.SessionResponse]  # type: ignore[assignment]
     """One session: the first request is `open`, answered by `opened`; then blocks, one at a time; the stream's end closes it.
 
-    What a block does wrong (an exception, a limit) is its outcome and no error of the stream.
+    What a block does wrong (an exception, a limit) is its outcome and no error of the stream. A tool call that waits is
+    given up by the end of its block: a result that comes later is dropped.
 
     Errors:
-    - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest needs.
+    - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest
+      needs, a block that is no source text.
     - FAILED_PRECONDITION, TIER_UNAVAILABLE: the kernel refuses what isolation needs; metadata "step" and "remedy".
     - RESOURCE_EXHAUSTED, SESSIONS_FULL: the host has as many sessions as it may; retry after the given delay.
     - ABORTED, SESSION_BROKEN: the guest died outside a block or broke the protocol; open another session.
+    - UNAVAILABLE, HOST_FAILED: the host could not make the session; its message says why.
     """
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def GetHost(
+        self,
+        request: _execution_pb2.GetHostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_pb2.GetHostResponse, _abc.Awaitable[_execution_pb2.GetHostResponse]]:
+        """How this host isolates sessions, and how many it has.
+
+        Errors: none of its own.
+        """
+
     @_abc_1.abstractmethod
     def Session(
         self,
@@ -75,13 +102,16 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.SessionResponse], _abc.AsyncIterator[_execution_pb2.SessionResponse]]:
         """One session: the first request is `open`, answered by `opened`; then blocks, one at a time; the stream's end closes it.
 
-        What a block does wrong (an exception, a limit) is its outcome and no error of the stream.
+        What a block does wrong (an exception, a limit) is its outcome and no error of the stream. A tool call that waits is
+        given up by the end of its block: a result that comes later is dropped.
 
         Errors:
-        - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest needs.
+        - INVALID_ARGUMENT, SESSION_REQUEST_INVALID: a request out of order, clashing tool names, limits below what a guest
+          needs, a block that is no source text.
         - FAILED_PRECONDITION, TIER_UNAVAILABLE: the kernel refuses what isolation needs; metadata "step" and "remedy".
         - RESOURCE_EXHAUSTED, SESSIONS_FULL: the host has as many sessions as it may; retry after the given delay.
         - ABORTED, SESSION_BROKEN: the guest died outside a block or broke the protocol; open another session.
+        - UNAVAILABLE, HOST_FAILED: the host could not make the session; its message says why.
         """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

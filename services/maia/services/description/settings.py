@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from maia.services._runtime.settings import ServerSettings
+from maia.wire.settings import ServerSettings
 
 
 class DescriptionSettings(ServerSettings):

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from maia.services._runtime.program import reporting_errors, run_server
+from maia.services._runtime.program import run_server
 from maia.services.exemplars.build import build_exemplars
 from maia.services.exemplars.dataset import DEFAULT_SIZE
 from maia.services.exemplars.hosting import host
 from maia.services.exemplars.settings import ExemplarsSettings, default_store
 from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.program import reporting_errors
 
 
 def main(arguments: Sequence[str]) -> int:

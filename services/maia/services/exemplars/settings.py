@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from maia.services._runtime.settings import ServerSettings
+from maia.wire.settings import ServerSettings
 
 
 def default_store() -> Path:

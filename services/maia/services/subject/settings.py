@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from maia.services._runtime.settings import ServerSettings
+from maia.wire.settings import ServerSettings
 
 
 def _names(value: object) -> object:

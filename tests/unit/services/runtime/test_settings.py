@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from maia.services._runtime.settings import load_settings
 from maia.services.exemplars.settings import ExemplarsSettings
 from maia.services.subject.settings import SubjectSettings
 from maia.wire.errors import InvalidRequestError
 from maia.wire.server import ServerOptions
+from maia.wire.settings import load_settings
 
 
 def load(*arguments: str) -> SubjectSettings:
-    return load_settings(SubjectSettings, "subject", arguments)
+    return load_settings(SubjectSettings, "subject", arguments, program="x")
 
 
 @pytest.fixture
@@ -77,10 +77,14 @@ def test_an_unknown_flag_ends_with_code_2(capsys: pytest.CaptureFixture[str]) ->
     assert "--mode" in capsys.readouterr().err
 
 
+def store(*arguments: str) -> Path:
+    return load_settings(ExemplarsSettings, "exemplars", arguments, program="x").store
+
+
 def test_the_store_is_below_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert load_settings(ExemplarsSettings, "exemplars", ()).store == tmp_path / "maia" / "exemplars"
-    assert load_settings(ExemplarsSettings, "exemplars", ("--store", "/x")).store == Path("/x")
+    assert store() == tmp_path / "maia" / "exemplars"
+    assert store("--store", "/x") == Path("/x")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_settings(ExemplarsSettings, "exemplars", ()).store == tmp_path / ".cache" / "maia" / "exemplars"
+    assert store() == tmp_path / ".cache" / "maia" / "exemplars"

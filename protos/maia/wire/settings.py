@@ -1,6 +1,6 @@
 """Settings of a server: defaults in code → a TOML file → MAIA_* environment → flags.
 
-Each service subclasses `ServerSettings`; flags and their help are made of the fields, so that a setting has one name
+Each server subclasses `ServerSettings`; flags and their help are made of the fields, so that a setting has one name
 and one description everywhere.
 """
 
@@ -62,18 +62,19 @@ class ServerSettings(BaseSettings):
 _Settings = TypeVar("_Settings", bound=ServerSettings)
 
 
-def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str]) -> _Settings:
+def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str], *, program: str) -> _Settings:
     """Read the settings of a server.
 
     Args:
-        kind: The service's settings.
-        name: Of the service; its table in the TOML file.
+        kind: The server's settings.
+        name: Of the server; its table in the TOML file.
         arguments: Flags, without the program's name. `--help` prints and exits.
+        program: How its help names it: "python -m maia.services.subject".
 
     Raises:
         InvalidRequestError: SETTING_INVALID: a value, the file or a name in it.
     """
-    flags = vars(_parser(kind, name).parse_args(arguments))
+    flags = vars(_parser(kind, name, program).parse_args(arguments))
     table = _table(flags.pop("config", None) or os.environ.get("MAIA_CONFIG"), name)
     try:
         return _with_file(kind, table)(**flags)
@@ -81,9 +82,9 @@ def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str]) ->
         raise InvalidRequestError(_told(error, name), reason="SETTING_INVALID") from error
 
 
-def _parser(kind: type[ServerSettings], name: str) -> argparse.ArgumentParser:
+def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m maia.services.{name}",
+        prog=program,
         description=kind.__doc__,
         epilog=f"Each may also be set as {kind.model_config.get('env_prefix', '')}NAME in the environment.",
         argument_default=argparse.SUPPRESS,
