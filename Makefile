@@ -24,6 +24,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,test]'
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,test,bench]'
+	@touch $@
+
 setup: $(VENV)/.demo  ## Create .venv, install what the demo needs, find the exemplars of its subjects
 	$(BIN)/maia exemplars build --up
 
@@ -63,7 +67,7 @@ protos-check: $(VENV)/.test  ## Check that the committed generated code is fresh
 security: $(VENV)/.test  ## Run the attacks on the sandbox
 	$(BIN)/pytest tests/security $(PYTEST_ARGS)
 
-bench: $(VENV)/.test  ## Print the figures that docs/performance.md explains
+bench: $(VENV)/.bench  ## Print the figures that docs/performance.md explains
 	$(BIN)/python -m tests.bench
 
 docs: $(VENV)/.test  ## Check that links and names in docs/ exist
