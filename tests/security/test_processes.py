@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from maia.sandbox import Host
-from maia.sandbox.host.tiers.jail.kernel import machine_index
-from maia.sandbox.host.tiers.jail.syscalls import KILLED, Numbers
+from maia.sandbox.confinement.kernel import machine_index
+from maia.sandbox.confinement.syscalls import KILLED, Numbers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

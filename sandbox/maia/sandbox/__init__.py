@@ -5,10 +5,11 @@
     async with Sandbox(tools=[search_catalogue], limits=Limits(wall_s=10, memory_mb=512)) as box:
         outcome = await box.run("print(search_catalogue('lamp'))")
 
-`Sandbox` is one session with a host of its own. Who opens many sessions keeps a `Host` and calls `Host.open` for each.
+`Sandbox` is one session with a host of its own, or with `address=` at a host elsewhere; `SyncSandbox` is the same
+without `await`. Who opens many sessions keeps a `Host` (or a `RemoteHost`) and calls its `open` for each.
 
-Names load on first use: importing the package imports neither NumPy nor protobuf. `maia.sandbox.guest` runs on the
-other side of the wall; nothing here imports it.
+Names load on first use: importing the package imports neither NumPy nor protobuf nor gRPC. `maia.sandbox.guest` runs on
+the other side of the wall; nothing here imports it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SandboxError,
         SessionError,
         SessionLostError,
+        SessionsFullError,
         TierUnavailableError,
         ToolError,
     )
@@ -29,13 +31,18 @@ if TYPE_CHECKING:
     from maia.sandbox.host.report import TierReport, probe
     from maia.sandbox.host.session import Session
     from maia.sandbox.host.tiers.jail.plan import user_cache_dir
+    from maia.sandbox.host.tiers.tier import Feature
     from maia.sandbox.host.tools import ImageSource, Tool
     from maia.sandbox.limits import Limits, Outcome, State, Status, Usage
     from maia.sandbox.protocol.toolspec import ToolSpec
     from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
+    from maia.sandbox.remote.client import RemoteHost
+    from maia.sandbox.remote.session import RemoteSession
     from maia.sandbox.sandbox import Sandbox
+    from maia.sandbox.sync import SyncSandbox
 
 _HOME = {
+    "Feature": "host.tiers.tier",
     "Host": "host.host",
     "ImageRef": "protocol.types",
     "ImageSource": "host.tools",
@@ -44,13 +51,17 @@ _HOME = {
     "Outcome": "limits",
     "Pixels": "protocol.types",
     "ProtocolError": "errors",
+    "RemoteHost": "remote.client",
+    "RemoteSession": "remote.session",
     "Sandbox": "sandbox",
     "SandboxError": "errors",
     "Session": "host.session",
     "SessionError": "errors",
     "SessionLostError": "errors",
+    "SessionsFullError": "errors",
     "State": "limits",
     "Status": "limits",
+    "SyncSandbox": "sync",
     "TierReport": "host.report",
     "TierUnavailableError": "errors",
     "Tool": "host.tools",
@@ -62,6 +73,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Feature",
     "Host",
     "ImageRef",
     "ImageSource",
@@ -70,13 +82,17 @@ __all__ = [
     "Outcome",
     "Pixels",
     "ProtocolError",
+    "RemoteHost",
+    "RemoteSession",
     "Sandbox",
     "SandboxError",
     "Session",
     "SessionError",
     "SessionLostError",
+    "SessionsFullError",
     "State",
     "Status",
+    "SyncSandbox",
     "TierReport",
     "TierUnavailableError",
     "Tool",

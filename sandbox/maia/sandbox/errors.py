@@ -4,6 +4,7 @@
 
     SandboxError
     ├── TierUnavailableError   the kernel refuses what isolation needs; nothing was run
+    ├── SessionsFullError      a remote host has as many sessions as it may; `retry_after_s` says when to ask again
     ├── SessionError           this session is over: it died, broke the protocol or was closed; others are unharmed
     │   └── SessionLostError   a block was killed earlier and its variables with it; open another session
     ├── ProtocolError          a frame or a value outside the rules; a session turns it into a SessionError
@@ -19,6 +20,7 @@ __all__ = [
     "SandboxError",
     "SessionError",
     "SessionLostError",
+    "SessionsFullError",
     "TierUnavailableError",
     "ToolError",
 ]
@@ -32,16 +34,30 @@ class TierUnavailableError(SandboxError):
     """This machine cannot isolate sessions as asked.
 
     Attributes:
+        tier: Which tier: "jail".
         step: What was tried, for example "unshare(user)".
         errno: The kernel's answer, 0 where there is none.
         remedy: The command or setting that mends it.
     """
 
-    def __init__(self, step: str, errno: int, reason: str, remedy: str) -> None:
-        super().__init__(f"the jail is not available here: {step} failed ({reason}). {remedy}")
+    def __init__(self, step: str, errno: int, reason: str, remedy: str, tier: str = "jail") -> None:
+        super().__init__(f"the tier {tier} is not available here: {step} failed ({reason}). {remedy}")
+        self.tier = tier
         self.step = step
         self.errno = errno
         self.remedy = remedy
+
+
+class SessionsFullError(SandboxError):
+    """A remote host has as many sessions as it may; nothing was run.
+
+    Attributes:
+        retry_after_s: Seconds after which to ask again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class SessionError(SandboxError):

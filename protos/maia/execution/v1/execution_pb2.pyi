@@ -1019,14 +1019,11 @@ class GuestFrame(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     READY_FIELD_NUMBER: _builtins.int
-    REFUSED_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     BLOCK_ENDED_FIELD_NUMBER: _builtins.int
     CHECKPOINTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ready(self) -> Global___GuestReady: ...
-    @_builtins.property
-    def refused(self) -> Global___ConfinementRefused: ...
     @_builtins.property
     def tool_call(self) -> Global___ToolCall: ...
     @_builtins.property
@@ -1037,16 +1034,15 @@ class GuestFrame(_message.Message):
         self,
         *,
         ready: Global___GuestReady | None = ...,
-        refused: Global___ConfinementRefused | None = ...,
         tool_call: Global___ToolCall | None = ...,
         block_ended: Global___GuestBlockEnded | None = ...,
         checkpointed: Global___Checkpointed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "refused", b"refused", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_ended", b"block_ended", "checkpointed", b"checkpointed", "kind", b"kind", "ready", b"ready", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["ready", "refused", "tool_call", "block_ended", "checkpointed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["ready", "tool_call", "block_ended", "checkpointed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1089,30 +1085,6 @@ class GuestReady(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GuestReady: _TypeAlias = GuestReady  # noqa: Y015
-
-@_typing.final
-class ConfinementRefused(_message.Message):
-    """The kernel refused a step before any untrusted code ran."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STEP_FIELD_NUMBER: _builtins.int
-    ERRNO_FIELD_NUMBER: _builtins.int
-    step: _builtins.str
-    errno: _builtins.int
-    def __init__(
-        self,
-        *,
-        step: _builtins.str = ...,
-        errno: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["errno", b"errno", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ConfinementRefused: _TypeAlias = ConfinementRefused  # noqa: Y015
 
 @_typing.final
 class GuestBlockEnded(_message.Message):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import linecache
+import os
 import random
 import signal
 import sys
@@ -16,7 +18,7 @@ from maia.sandbox.errors import ToolError
 from maia.sandbox.guest.images import to_host
 from maia.sandbox.guest.names import session_names
 from maia.sandbox.guest.policy import DEFAULT_IMPORTS, PolicyViolation, clean_traceback, compile_block, make_namespace
-from maia.sandbox.protocol.frames import BlockingChannel
+from maia.sandbox.protocol.frames import HEADER_BYTES, BlockingChannel, decode, encode
 from maia.sandbox.protocol.values import decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -27,13 +29,33 @@ __all__ = ["Runner", "Stopped", "run"]
 
 _SPARE_BYTES = 1 << 20
 
+_TYPICAL = """
+total = 0
+names = {}
+def twice(value, factor=2):
+    return value * factor
+for index, word in enumerate(["one", "two", "three"]):
+    names[word] = twice(index)
+    total += sum(number ** 2 for number in range(index))
+squares = [f"{number:.2f}" for number in sorted(names.values()) if number != 1]
+try:
+    text = ", ".join(squares).upper()
+except ValueError as error:
+    text = str(error)
+"""
+
 
 class Stopped(BaseException):
     """Raised in a block that the host wants to stop. Not an Exception: `except Exception` is no reason to go on."""
 
 
-def run(channel_fd: int) -> None:
-    """Serve one session on a descriptor, with standard output and errors in place, until the host closes it."""
+def run(channel_fd: int, cradle_fd: int) -> None:
+    """Serve one session, with standard output and errors in place, until the host closes it.
+
+    Args:
+        channel_fd: Frames to and from the host.
+        cradle_fd: Where a checkpoint tells the supervisor of its birth, and sleeps until it is needed.
+    """
     # One text stream for both, so that output and errors keep their order.
     stream = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)),
@@ -42,7 +64,7 @@ def run(channel_fd: int) -> None:
         line_buffering=True,
     )
     sys.stdout = sys.stderr = stream
-    runner = Runner(BlockingChannel(channel_fd, channel_fd), stream)
+    runner = Runner(BlockingChannel(channel_fd, channel_fd), stream, cradle_fd)
     signal.signal(signal.SIGINT, runner.on_signal)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over its size is an OSError
     try:
@@ -54,15 +76,17 @@ def run(channel_fd: int) -> None:
 class Runner:
     """One session's state: its namespace, its channel, and whether the host may stop it at this moment."""
 
-    def __init__(self, channel: BlockingChannel, stream: io.TextIOBase) -> None:
+    def __init__(self, channel: BlockingChannel, stream: io.TextIOBase, cradle_fd: int) -> None:
         """Nothing is read or run before `serve`.
 
         Args:
             channel: To the host.
             stream: Where blocks print; flushed before a block is reported as ended.
+            cradle_fd: See `run`.
         """
         self._channel = channel
         self._stream = stream
+        self._cradle_fd = cradle_fd
         self._namespace: dict[str, object] = {}
         self._restricted = True
         self._calls = 0
@@ -70,6 +94,7 @@ class Runner:
         self._armed = False
         self._shielded = False
         self._pending = False
+        self._spare: bytearray | None = None
 
     def serve(self) -> None:
         """Answer frames until the channel ends.
@@ -80,10 +105,41 @@ class Runner:
         self._open(self._channel.receive(pb.HostFrame).open)
         self._channel.send(pb.GuestFrame(ready=pb.GuestReady()))
         while True:
-            block = self._channel.receive(pb.HostFrame).run_block
-            ended = self._run(block.block_id, block.source)
+            frame = self._channel.receive(pb.HostFrame)
+            if frame.WhichOneof("kind") == "checkpoint":
+                self._leave_checkpoint()
+                continue
+            ended = self._run(frame.run_block.block_id, frame.run_block.source)
             self._flush()
             self._channel.send(pb.GuestFrame(block_ended=ended))
+
+    def _leave_checkpoint(self) -> None:
+        """Fork. The child sleeps until this process has been killed, and then goes on in its place."""
+        state = random.getstate()  # which the fork would seed anew
+        try:
+            made = os.fork()
+        except OSError:  # the supervisor, or a limit, says no
+            made = -1
+        if made == 0:
+            os.write(self._cradle_fd, b"born")
+            if not os.read(self._cradle_fd, 16):
+                os._exit(0)  # the session is over
+            random.setstate(state)
+        else:
+            self._touch()
+            self._channel.send(pb.GuestFrame(checkpointed=pb.Checkpointed(made=made > 0)))
+
+    def _touch(self) -> None:
+        """Write to the memory that every block writes to.
+
+        The kernel copies a page when either of two processes first writes to it after a fork. Now nobody waits for that.
+        """
+        frame = pb.HostFrame(run_block=pb.RunBlock(block_id=1, source=_TYPICAL))
+        source = decode(encode(frame)[HEADER_BYTES:], pb.HostFrame).run_block.source
+        with contextlib.suppress(Exception):  # earlier blocks may have changed anything
+            code = compile_block(source, "<touch>", restricted=self._restricted)
+            exec(code, {"__builtins__": self._namespace["__builtins__"]})  # noqa: S102  ours
+            linecache.cache.pop("<touch>", None)
 
     def _open(self, request: pb.OpenSession) -> None:
         self._restricted = request.policy != pb.POLICY_OFF
@@ -96,7 +152,8 @@ class Runner:
         )
 
     def _run(self, block_id: int, source: str) -> pb.GuestBlockEnded:
-        spare = bytearray(_SPARE_BYTES)  # so that there is memory to report that there is none
+        if self._spare is None:
+            self._spare = bytearray(_SPARE_BYTES)  # so that there is memory to report that there is none
         status: pb.Status.ValueType = pb.STATUS_OK
         message = ""
         try:
@@ -108,7 +165,8 @@ class Runner:
             finally:
                 self._armed = False
         except BaseException as error:  # noqa: BLE001  whatever a block raises is its outcome
-            del spare
+            if isinstance(error, MemoryError):
+                self._spare = None
             status, message = _describe(error)
         if status == pb.STATUS_MEMORY:
             gc.collect()

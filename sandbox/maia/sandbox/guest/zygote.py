@@ -10,18 +10,18 @@ import select
 import signal
 import socket
 from importlib import import_module
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final
 
-from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.protocol.control import MAX_DATAGRAM, exit_report, parse
-from maia.sandbox.protocol.frames import BlockingChannel
+from maia.sandbox.guest.supervisor import supervise
+from maia.sandbox.protocol.control import MAX_DATAGRAM, parse
 
-__all__ = ["Cell", "serve"]
+if TYPE_CHECKING:
+    from maia.sandbox.confinement.surrender import Cell
+
+__all__ = ["ENVIRONMENT", "serve", "warm_up"]
 
 ENVIRONMENT: Final = {
-    "HOME": "/tmp",  # noqa: S108  private to each session
     "MPLBACKEND": "Agg",
-    "MPLCONFIGDIR": "/tmp",  # noqa: S108  private to each session
     "OPENBLAS_NUM_THREADS": "1",  # its threads would not survive the fork
     "OMP_NUM_THREADS": "1",
     "LANG": "C.UTF-8",
@@ -59,45 +59,42 @@ saves 0.4 s in each that draws; SciPy's parts come faster, so they are left to w
 _M_ARENA_MAX: Final = -8
 
 
-class Cell(Protocol):
-    """What a tier does around and in a fork; `maia.sandbox.host.tiers.jail.confine.Cell` says more."""
+def serve(control: socket.socket, cell: Cell, home: str) -> None:
+    """Fork a session's supervisor for each request on the control socket, until the host closes it.
 
-    def before_fork(self) -> None:
-        """Prepare the next fork."""
-
-    def after_fork(self) -> None:
-        """In the zygote: undo the preparation."""
-
-    def enter(self, channel: int, output: int, limits: dict[str, int]) -> int:
-        """In the fork: give everything up but the channel; returns its descriptor."""
-
-
-def serve(control: socket.socket, cell: Cell) -> None:
-    """Fork a session for each request on the control socket, until the host closes it."""
-    _warm_up()
+    Args:
+        control: Datagrams of `protocol.control`.
+        cell: The tier's.
+        home: See `warm_up`.
+    """
+    warm_up(home)
     control.send(json.dumps({"ready": os.getpid()}).encode())
     events = select.poll()
     events.register(control, select.POLLIN)
-    guests: dict[int, int] = {}  # by pidfd
+    supervisors: dict[int, int] = {}  # by pidfd
     while True:
         for descriptor, _ in events.poll():
-            if descriptor in guests:
+            if descriptor in supervisors:
                 events.unregister(descriptor)
-                _report_exit(control, guests.pop(descriptor))
+                os.waitpid(supervisors.pop(descriptor), 0)
                 os.close(descriptor)
                 continue
-            datagram, descriptors, _, _ = socket.recv_fds(control, MAX_DATAGRAM, 2)
+            datagram, descriptors, _, _ = socket.recv_fds(control, MAX_DATAGRAM, 3)
             if not datagram:
                 return
             pidfd, pid = _open(control, cell, parse(datagram), descriptors)
-            guests[pidfd] = pid
+            supervisors[pidfd] = pid
             events.register(pidfd, select.POLLIN)
 
 
-def _warm_up() -> None:
-    """Import, then move all that was made out of the garbage collector's sight, so that forks share it."""
+def warm_up(home: str = "/tmp") -> None:  # noqa: S108  a tier's own
+    """Import, then move all that was made out of the garbage collector's sight, so that forks share it.
+
+    Args:
+        home: Where libraries keep what they cache.
+    """
     os.environ.clear()
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT, HOME=home, MPLCONFIGDIR=home)
     # Threads of a guest would each reserve 128 MiB of address space, which its limit counts.
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     for name in PRELOADED:
@@ -108,37 +105,19 @@ def _warm_up() -> None:
 
 
 def _open(control: socket.socket, cell: Cell, request: dict[str, object], descriptors: list[int]) -> tuple[int, int]:
-    """Fork a session and hand its pidfd to the host."""
+    """Fork a supervisor and hand its pidfd to the host."""
     cell.before_fork()
     pid = os.fork()
     if pid == 0:
-        _become_guest(cell, request, *descriptors)
+        try:
+            control.close()
+            lines, channel, output = descriptors
+            supervise(socket.socket(fileno=lines), socket.socket(fileno=channel), output, cell)
+        finally:
+            os._exit(1)  # whatever happens, it ends here and not in the zygote's loop
     cell.after_fork()
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
-    socket.send_fds(control, [json.dumps({"opened": request["open"], "pid": pid}).encode()], [pidfd])
+    socket.send_fds(control, [json.dumps({"opened": request["open"]}).encode()], [pidfd])
     return pidfd, pid
-
-
-def _become_guest(cell: Cell, request: dict[str, object], channel: int, output: int) -> NoReturn:
-    """In the fork. Whatever happens, it ends here and not in the zygote's loop."""
-    try:
-        limits = request["limits"]
-        assert isinstance(limits, dict)
-        try:
-            channel = cell.enter(channel, output, limits)
-        except OSError as error:
-            step = str(getattr(error, "step", "prepare the session"))
-            refused = pb.ConfinementRefused(step=step, errno=error.errno or 0)
-            BlockingChannel(channel, channel).send(pb.GuestFrame(refused=refused))
-            os._exit(1)
-        signal.set_wakeup_fd(-1)
-        import_module("maia.sandbox.guest.runner").run(channel)
-    finally:
-        os._exit(0)
-
-
-def _report_exit(control: socket.socket, pid: int) -> None:
-    _, status, usage = os.wait4(pid, 0)
-    control.send(exit_report(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss))

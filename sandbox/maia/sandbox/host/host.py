@@ -1,20 +1,19 @@
-"""A host: one jail, many sessions."""
+"""A host: one tier of isolation, many sessions."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError, SandboxError, SessionError
 from maia.sandbox.host.broker import Broker
+from maia.sandbox.host.channel import ChannelEndedError
+from maia.sandbox.host.guest import Guest
+from maia.sandbox.host.in_force import describe_in_force
 from maia.sandbox.host.session import Session
-from maia.sandbox.host.tiers.jail.remedies import unavailable
-from maia.sandbox.host.tiers.jail.tier import JailTier, ZygoteDiedError
+from maia.sandbox.host.tiers.choice import start_tier
 from maia.sandbox.limits import Limits
-from maia.sandbox.protocol.frames import encode, read_frame
 from maia.sandbox.protocol.toolspec import check_names
 from maia.sandbox.protocol.values import encode_value
 
@@ -23,17 +22,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from maia.sandbox.host.guest_process import GuestProcess
+    from maia.sandbox.host.answers import Answers
+    from maia.sandbox.host.tiers.choice import TierName
+    from maia.sandbox.host.tiers.tier import Feature, Tier
     from maia.sandbox.host.tools import ImageSource, Tool
 
-__all__ = ["Host", "Policy"]
+__all__ = ["Host", "Policy", "open_request"]
 
 Policy = Literal["restricted", "off"]
 
 _READY_S: Final = 20.0
-_STREAM_LIMIT: Final = 1 << 20
-_ATTEMPTS: Final = 3
-"""How often a session is asked for when the zygote dies meanwhile."""
 
 
 class Host:
@@ -46,35 +44,52 @@ class Host:
             outcome = await session.run("print(search('lamp'))")
     """
 
-    def __init__(self, *, cache_dir: Path | None = None) -> None:
+    def __init__(
+        self, *, tier: TierName = "auto", cache_dir: Path | None = None, allow_unisolated: bool = False, pool_size: int = 2
+    ) -> None:
         """Nothing runs before the context is entered.
 
         Args:
-            cache_dir: Where to remember which libraries a jail's root needs, which takes a while to find out; None
-                finds out each time.
+            tier: How sessions are isolated; "auto" takes the first that works here of jail, gvisor, docker and landlock.
+            cache_dir: Where to remember which libraries a session needs, which takes a while to find out; None finds out
+                each time.
+            allow_unisolated: Needed for the tier "none", which isolates nothing.
+            pool_size: Containers that are kept ready for each set of limits.
+
+        Raises:
+            ValueError: An unknown tier.
         """
+        self._wanted = tier
         self._cache_dir = cache_dir
-        self._tier = JailTier()
+        self._allow_unisolated = allow_unisolated
+        self._pool_size = pool_size
+        self._tier: Tier | None = None
+        self._features: tuple[Feature, ...] = ()
         self._sessions: set[Session] = set()
 
     @property
     def tier(self) -> str:
         """How sessions are isolated: "jail"."""
-        return self._tier.name
+        return self._started().name
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What that enforces on this machine, and what it does not."""
+        return self._features
 
     async def __aenter__(self) -> Self:
-        """Start the jail and open one session on trial, so that a refusal shows here and not in the first real one.
+        """Start the tier and open one session on trial, so that a refusal shows here and not in the first real one.
 
         Raises:
-            TierUnavailableError: The kernel refuses a step; the error says which and what mends it.
+            TierUnavailableError: The machine refuses a step; the error says which and what mends it. For "auto", of each tier.
         """
-        await self._tier.start(self._cache_dir)
-        try:
-            trial = await self.open()
-            await trial.close()
-        except BaseException:
-            await self._tier.close()
-            raise
+        self._tier, self._features = await start_tier(
+            self._wanted,
+            self._try,
+            cache_dir=self._cache_dir,
+            allow_unisolated=self._allow_unisolated,
+            pool_size=self._pool_size,
+        )
         return self
 
     async def __aexit__(
@@ -82,7 +97,7 @@ class Host:
     ) -> None:
         for session in list(self._sessions):
             await session.close()
-        await self._tier.close()
+        await self._started().close()
 
     async def open(
         self,
@@ -111,83 +126,71 @@ class Host:
             ValueError: Clashing names, a seed out of range, an unknown policy.
             ProtocolError: A constant that cannot travel.
             TierUnavailableError: The kernel refuses what isolation needs.
-            SandboxError: The zygote cannot be reached.
+            SandboxError: The session could not be made.
         """
-        request = _open_request(tools, constants or {}, seed, policy)
+        request = open_request(tools, constants or {}, seed, policy)
         limits = limits or Limits()
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._open(request, Broker(tools, images), limits, on_output)
-            except ZygoteDiedError:
-                if attempt == _ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
+        return await self.open_with(request, Broker(tools, images, limits), limits, on_output)
 
-    async def _open(
-        self, request: pb.OpenSession, broker: Broker, limits: Limits, on_output: Callable[[str], None] | None
+    async def open_with(
+        self, request: pb.OpenSession, answers: Answers, limits: Limits, on_output: Callable[[str], None] | None
     ) -> Session:
-        ours, theirs, output_read, output_write = _make_ends()
-        guest: GuestProcess | None = None
-        writer: asyncio.StreamWriter | None = None
-        try:
-            try:
-                guest = await self._tier.open(theirs, output_write, limits)
-            finally:
-                theirs.close()
-                os.close(output_write)
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_STREAM_LIMIT)
-            writer.write(encode(pb.HostFrame(open=request)))
-            await asyncio.wait_for(_await_ready(reader), _READY_S)
-            guest.freeze()
-        except BaseException:
-            os.close(output_read)
-            if guest is not None:
-                self._tier.forget(guest)
-            if writer is not None:
-                writer.close()
-            else:
-                ours.close()
-            raise
+        """Open a session whose tools are elsewhere.
 
-        def closed(session: Session) -> None:
-            self._sessions.discard(session)
-            self._tier.forget(guest)
+        Args:
+            request: Tools and constants as the guest is told of them, seed and policy, all checked.
+            answers: Answers its tool calls.
+            limits: What it may use.
+            on_output: Called on the event loop with each piece of a block's output as it comes.
+
+        Raises:
+            SandboxError: As `open`.
+        """
+        guest = await self._guest(self._started(), request, limits)
 
         session = Session(
-            guest=guest,
-            streams=(reader, writer),
-            output=output_read,
-            broker=broker,
-            limits=limits,
-            on_output=on_output,
-            on_close=closed,
+            guest=guest, answers=answers, limits=limits, on_output=on_output, on_close=self._sessions.discard
         )
         self._sessions.add(session)
         return session
 
+    async def _guest(self, tier: Tier, request: pb.OpenSession, limits: Limits) -> Guest:
+        """A guest that has its tools and is halted."""
+        guest = await Guest.start(await tier.open(limits), limits, tier.name)
+        try:
+            async with asyncio.timeout(_READY_S):
+                await guest.channel.send(pb.HostFrame(open=request))
+                frame = await guest.channel.receive()
+            if frame.WhichOneof("kind") != "ready":
+                raise SessionError("the guest did not begin by saying that it is ready")
+            await guest.halt()
+        except (ChannelEndedError, ProtocolError, TimeoutError) as error:
+            guest.close()
+            raise SandboxError("the guest ended before it was ready") from error
+        except BaseException:
+            guest.close()
+            raise
+        return guest
 
-def _make_ends() -> tuple[socket.socket, socket.socket, int, int]:
-    """Our end of a channel and the guest's, the reading end of its output and the writing one; ours do not block.
+    async def _try(self, tier: Tier) -> tuple[Feature, ...]:
+        """Open a session on trial. Returns what it found in force."""
+        guest = await self._guest(tier, open_request((), {}, 0, "restricted"), Limits())
+        guest.close()
+        return (*tier.features, *describe_in_force(guest.in_force))
+
+    def _started(self) -> Tier:
+        if self._tier is None:
+            raise SandboxError("the host is not open; use `async with Host(...) as host`")
+        return self._tier
+
+
+def open_request(tools: Sequence[Tool], constants: Mapping[str, object], seed: int, policy: Policy) -> pb.OpenSession:
+    """Check what a session is opened with, and word it for the guest.
 
     Raises:
-        SandboxError: Too many files are open.
+        ValueError: See `Host.open`.
+        ProtocolError: A constant that cannot travel.
     """
-    try:
-        ours, theirs = socket.socketpair()
-        try:
-            output_read, output_write = os.pipe()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-    except OSError as error:
-        raise SandboxError(f"no room for another session: {error.strerror}; `ulimit -n` raises the limit") from error
-    ours.setblocking(False)  # noqa: FBT003  the socket's own signature
-    os.set_blocking(output_read, False)
-    return ours, theirs, output_read, output_write
-
-
-def _open_request(tools: Sequence[Tool], constants: Mapping[str, object], seed: int, policy: Policy) -> pb.OpenSession:
     check_names([tool.spec.name for tool in tools] + list(constants))
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed {seed} is out of range; it must be 0 to 2**64 - 1")
@@ -199,14 +202,3 @@ def _open_request(tools: Sequence[Tool], constants: Mapping[str, object], seed: 
     ]
     values = {name: encode_value(value) for name, value in constants.items()}
     return pb.OpenSession(tools=specs, constants=values, seed=seed, policy=policies[policy])
-
-
-async def _await_ready(reader: asyncio.StreamReader) -> None:
-    try:
-        frame = await read_frame(reader, pb.GuestFrame)
-    except (asyncio.IncompleteReadError, ConnectionError, ProtocolError) as error:
-        raise SandboxError("the guest ended before it was ready") from error
-    if frame.WhichOneof("kind") == "refused":
-        raise unavailable(frame.refused.step, frame.refused.errno)
-    if frame.WhichOneof("kind") != "ready":
-        raise SessionError("the guest did not begin by saying that it is ready")

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.errors import ProtocolError, SessionError, SessionLostError
-from maia.sandbox.host.broker import Broker
+from maia.sandbox.errors import ProtocolError, SandboxError, SessionError, SessionLostError
+from maia.sandbox.host.channel import ChannelEndedError
 from maia.sandbox.host.outcomes import describe_end
 from maia.sandbox.host.output import Output
 from maia.sandbox.host.watch import Watch
 from maia.sandbox.limits import Outcome, State, Status, Usage
-from maia.sandbox.protocol.frames import encode, read_frame
+from maia.sandbox.protocol.source import checked_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from maia.sandbox.host.guest_process import Exit, GuestProcess
+    from maia.sandbox.host.answers import Answers
+    from maia.sandbox.host.guest import Exit, Guest
     from maia.sandbox.limits import Limits
 
-__all__ = ["MAX_SOURCE_BYTES", "Session"]
-
-MAX_SOURCE_BYTES: Final = 1 << 20
-"""Longest block."""
+__all__ = ["Session"]
 
 _MAX_MESSAGE_CHARS: Final = 20_000
 """Longest text about an end that is taken from a guest."""
+
+_DEATH_S: Final = 0.5
+"""How long a guest that has closed its channel may take to end."""
+
+_CHECKPOINT_S: Final = 20.0
+"""How long a fork may take: a second copies the page tables of some hundred gigabytes."""
 
 
 class Session:
@@ -39,29 +41,23 @@ class Session:
     def __init__(
         self,
         *,
-        guest: GuestProcess,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        output: int,
-        broker: Broker,
+        guest: Guest,
+        answers: Answers,
         limits: Limits,
         on_output: Callable[[str], None] | None,
         on_close: Callable[[Session], None],
     ) -> None:
-        """Take over a guest that has said it is ready.
+        """Take over a guest that has said it is ready and is halted.
 
         Args:
-            guest: The process, killed by `close`.
-            streams: The channel of frames.
-            output: Non-blocking descriptor of what the guest prints; closed by `close`.
-            broker: Answers its tool calls.
+            guest: Closed by `close`.
+            answers: Answers its tool calls.
             limits: For each block.
             on_output: Called with each piece of output as it comes.
             on_close: Called once, when the session is over.
         """
         self._guest = guest
-        self._reader, self._writer = streams
-        self._output_fd = output
-        self._broker = broker
+        self._answers = answers
         self._limits = limits
         self._on_output = on_output
         self._on_close = on_close
@@ -69,6 +65,9 @@ class Session:
         self._watch: Watch | None = None
         self._over: SessionError | None = None
         self._closed = False
+        self._busy = False
+        self._checkpointing: asyncio.Task[None] | None = None
+        self._leave_checkpoint()
 
     @property
     def alive(self) -> bool:
@@ -76,8 +75,8 @@ class Session:
         return self._over is None
 
     @property
-    def pid(self) -> int:
-        """The guest's process, in the pid namespace of the host."""
+    def pid(self) -> int | None:
+        """The guest's process in the pid namespace of the host; None where the tier does not show it."""
         return self._guest.pid
 
     async def __aenter__(self) -> Self:
@@ -95,7 +94,8 @@ class Session:
             code: Python source, at most MAX_SOURCE_BYTES of UTF-8.
 
         Returns:
-            How it ended. If its state is LOST, the session is over.
+            How it ended. If its state is LOST, the session is over; if it is RESTORED, the variables are those from before
+            this block, and files in /tmp are as the block left them.
 
         Raises:
             TypeError, ValueError: The code is no text, or too long; nothing was run.
@@ -103,20 +103,21 @@ class Session:
             SessionError: The session is closed or runs a block already, or the guest broke the protocol just now.
             Exception: What a tool raised other than ToolError; the session is over.
         """
-        source = _checked_source(code)
-        if self._over is not None:
-            raise self._over
-        if self._watch is not None:
-            raise SessionError("a block is running; a session runs one at a time")
+        source = checked_source(code)
+        self._check_free()
         self._blocks += 1
+        block = pb.RunBlock(block_id=self._blocks, source=source)
         output = Output(self._limits.output_bytes, self._on_output)
-        self._watch = watch = Watch(self._guest, self._limits, self._broker.give_up)
-        self._broker.begin_block()
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._output_fd, self._take_output, output, watch)
+        watch: Watch | None = None
+        self._busy = True
         try:
-            self._guest.thaw()
-            ended = await self._converse(pb.RunBlock(block_id=self._blocks, source=source), output, watch)
+            await self._until_checkpointed()
+            self._watch = watch = Watch(self._guest, self._limits, self._answers.give_up)
+            self._answers.begin_block()
+            loop.add_reader(self._guest.output, self._take_output, output, watch)
+            self._guest.go()
+            ended = await self._converse(block, output, watch)
             return await self._finish(ended, output, watch)
         except ProtocolError as error:
             raise self._end(SessionError(f"the session broke the protocol and was ended: {error}")) from error
@@ -124,10 +125,12 @@ class Session:
             self._end(SessionError(f"the session is over: its last block was broken off ({type(error).__name__})"))
             raise
         finally:
-            watch.finish()
+            if watch is not None:
+                watch.finish()
             self._watch = None
+            self._busy = False
             if not self._closed:
-                loop.remove_reader(self._output_fd)
+                loop.remove_reader(self._guest.output)
             if not self.alive:
                 await self.close()
 
@@ -142,26 +145,27 @@ class Session:
             return
         self._closed = True
         self._over = self._over or SessionError("the session is closed")
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._output_fd)
-        os.close(self._output_fd)
-        self._guest.kill()
+        asyncio.get_running_loop().remove_reader(self._guest.output)
+        self._guest.close()
+        if self._checkpointing is not None:
+            self._checkpointing.cancel()
+            await asyncio.wait([self._checkpointing])
         self._on_close(self)
-        self._writer.transport.abort()  # not close(): what a guest did not read would hold it open
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+
+    # One block
 
     async def _converse(self, block: pb.RunBlock, output: Output, watch: Watch) -> pb.GuestBlockEnded | Exit:
         """Send the block and answer tool calls until it ends, by the guest's word or by its death."""
+        channel = self._guest.channel
         try:
-            await self._send(pb.HostFrame(run_block=block))
+            await channel.send(pb.HostFrame(run_block=block))
             while True:
-                frame = await read_frame(self._reader, pb.GuestFrame)
+                frame = await channel.receive()
                 kind = frame.WhichOneof("kind")
                 if kind == "tool_call":
                     self._catch_up(output, watch)  # what was printed before the call is told before it
-                    result = await self._broker.answer(frame.tool_call, watch)
-                    await self._send(pb.HostFrame(tool_result=result))
+                    result = await self._answers.answer(frame.tool_call, watch)
+                    await channel.send(pb.HostFrame(tool_result=result))
                     await asyncio.sleep(0)  # nothing above waits for a call that is refused: others have their turn
                 elif kind == "block_ended" and frame.block_ended.block_id == block.block_id:
                     return frame.block_ended
@@ -169,65 +173,115 @@ class Session:
                     raise ProtocolError(
                         f"a {kind} frame where a tool call or the end of block {block.block_id} belongs"
                     )
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+        except ChannelEndedError as error:
             if self._closed and self._over is not None:
                 raise self._over from error
-            if isinstance(error, asyncio.IncompleteReadError) and error.partial and not watch.killed:
+            if error.within_frame and not watch.killed:
                 raise ProtocolError("the channel ended within a frame") from error
             return await self._death()
 
     async def _death(self) -> Exit:
         """The channel has ended: so must the guest have, or it is made to."""
         try:
-            await asyncio.wait_for(self._guest.ended.wait(), 0.5)
+            async with asyncio.timeout(_DEATH_S):
+                return await self._guest.exit()
         except TimeoutError:
             self._guest.kill()
-            return replace(await self._guest.exit(), code=None)  # our own signal says nothing about the block
-        return await self._guest.exit()
+            how = await self._guest.exit()
+            return replace(how, code=None)  # our own signal says nothing about the block
 
     async def _finish(self, ended: pb.GuestBlockEnded | Exit, output: Output, watch: Watch) -> Outcome:
         """Turn an end into an outcome; a guest that lives is given no more CPU until the next block."""
         watch.finish()
-        died = not isinstance(ended, pb.GuestBlockEnded)
-        if not died:
-            self._guest.freeze()
-        output.drain(self._output_fd)
+        wall_s, tool_s = watch.wall_s, watch.tool_s
         if isinstance(ended, pb.GuestBlockEnded):
-            cpu_s, peak = watch.cpu_s, self._guest.peak_memory_bytes()
-            status, text = ended.status, ended.message[:_MAX_MESSAGE_CHARS]
-            code = None
-        else:
-            cpu_s, peak = watch.cpu_of_life(ended.cpu_s), ended.peak_memory_bytes
-            status, text, code = pb.STATUS_UNSPECIFIED, "", ended.code
-            self._end(
-                SessionLostError("the session's variables were lost when its last block was killed; open another")
-            )
-        reason = watch.reason or (Status.OUTPUT if output.exceeded and status in _DONE else None)
-        final, message = describe_end(reason, status, text, died=died, exit_code=code, limits=self._limits)
+            try:
+                await self._guest.halt()
+            except SessionError:  # it ended after its last word
+                ended = await self._guest.exit()
         usage = Usage(
-            wall_s=watch.wall_s,
-            cpu_s=cpu_s,
-            tool_s=watch.tool_s,
-            peak_memory_bytes=peak,
-            tool_calls=self._broker.calls,
-            output_bytes=output.total_bytes,
+            wall_s=wall_s,
+            cpu_s=watch.cpu_s,
+            tool_s=tool_s,
+            peak_memory_bytes=self._guest.peak_memory_bytes,
+            tool_calls=self._answers.calls,
         )
-        state = State.LOST if died else State.KEPT
+        output.drain(self._guest.output)
+        if isinstance(ended, pb.GuestBlockEnded):
+            state, status, text, code = State.KEPT, ended.status, ended.message[:_MAX_MESSAGE_CHARS], None
+            self._leave_checkpoint()
+        else:
+            state, status, text, code = await self._after_death(ended), pb.STATUS_UNSPECIFIED, "", ended.code
+        reason = watch.reason or (Status.OUTPUT if output.exceeded and status in _DONE else None)
+        final, message = describe_end(reason, status, text, state=state, exit_code=code, limits=self._limits)
+        usage = replace(usage, output_bytes=output.total_bytes)
         return Outcome(status=final, message=message, output=output.text, state=state, usage=usage)
 
-    async def _send(self, frame: pb.HostFrame) -> None:
-        self._writer.write(encode(frame))
-        await self._writer.drain()
+    async def _after_death(self, how: Exit) -> State:
+        """Go on from the checkpoint, if there is one."""
+        if how.checkpoint:
+            try:
+                await self._guest.restore()
+            except (SandboxError, ChannelEndedError, TimeoutError):
+                pass  # as if there had been none
+            else:
+                self._answers.rewind()
+                self._leave_checkpoint()
+                return State.RESTORED
+        self._end(SessionLostError("the session's variables were lost when its last block was killed; open another"))
+        return State.LOST
+
+    # Checkpoints
+
+    def _leave_checkpoint(self) -> None:
+        """Have the guest leave a copy of itself behind, while nobody waits for it."""
+        if self._guest.in_force.checkpoints:
+            self._checkpointing = asyncio.ensure_future(self._checkpoint())
+
+    async def _checkpoint(self) -> None:
+        answer = self._guest.allow_checkpoint()
+        self._guest.go()
+        await self._guest.channel.send(pb.HostFrame(checkpoint=pb.Checkpoint()))
+        frame = await self._guest.channel.receive()
+        if frame.WhichOneof("kind") != "checkpointed":
+            raise ProtocolError(f"a {frame.WhichOneof('kind')} frame where the word of a checkpoint belongs")
+        if frame.checkpointed.made:
+            await self._guest.checkpointed(answer)
+        self._answers.mark()
+        await self._guest.halt()
+
+    async def _until_checkpointed(self) -> None:
+        """Wait for the checkpoint under way.
+
+        Raises:
+            SessionError: The guest has ended, or broke the protocol.
+        """
+        task, self._checkpointing = self._checkpointing, None
+        if task is None:
+            return
+        try:
+            async with asyncio.timeout(_CHECKPOINT_S):
+                await task
+        except ChannelEndedError as error:
+            raise SessionError("the session's process ended between two blocks") from error
+        except TimeoutError as error:
+            raise SessionError(f"the session left no checkpoint within {_CHECKPOINT_S:g} s") from error
+
+    def _check_free(self) -> None:
+        if self._over is not None:
+            raise self._over
+        if self._busy:
+            raise SessionError("a block is running; a session runs one at a time")
 
     def _take_output(self, output: Output, watch: Watch) -> None:
-        output.read(self._output_fd)
+        output.read(self._guest.output)
         if output.ended:  # a living guest can close its end too, and a descriptor at its end is always ready
-            asyncio.get_running_loop().remove_reader(self._output_fd)
+            asyncio.get_running_loop().remove_reader(self._guest.output)
         if output.exceeded:
             watch.stop(Status.OUTPUT)
 
     def _catch_up(self, output: Output, watch: Watch) -> None:
-        output.catch_up(self._output_fd)
+        output.catch_up(self._guest.output)
         if output.exceeded:
             watch.stop(Status.OUTPUT)
 
@@ -240,15 +294,3 @@ class Session:
 
 
 _DONE = (pb.STATUS_OK, pb.STATUS_EXCEPTION)
-
-
-def _checked_source(code: object) -> str:
-    if not isinstance(code, str):
-        raise TypeError(f"code must be text, not {type(code).__name__}")
-    try:
-        size = len(code.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError("the code holds a lone surrogate, which is no text") from error
-    if size > MAX_SOURCE_BYTES:
-        raise ValueError(f"{size:,} bytes of code; at most {MAX_SOURCE_BYTES:,} are allowed")
-    return code

@@ -7,12 +7,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from maia.sandbox.errors import SandboxError
 from maia.sandbox.limits import Limits, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maia.sandbox.host.guest_process import GuestProcess
+    from maia.sandbox.host.guest import Guest
 
 __all__ = ["GRACE_S", "Watch"]
 
@@ -28,11 +29,11 @@ class Watch:
     A stop is soft first (an exception in the block, its variables kept), and a kill after `GRACE_S`.
     """
 
-    def __init__(self, guest: GuestProcess, limits: Limits, on_stop: Callable[[], None]) -> None:
+    def __init__(self, guest: Guest, limits: Limits, on_stop: Callable[[], None]) -> None:
         """Start both clocks.
 
         Args:
-            guest: The process that runs the block.
+            guest: The process that runs the block; halted until now, so that its figures are known.
             limits: wall_s and cpu_s count.
             on_stop: Called when the block is to stop, so that a tool call can be given up.
         """
@@ -43,12 +44,13 @@ class Watch:
         self._limits = limits
         self._on_stop = on_stop
         self._started = time.monotonic()
-        self._cpu_before = guest.cpu_s()
+        self._cpu_before = guest.cpu_s
         self._tool_since: float | None = None
         # CPU time runs no faster than this many times the wall's.
         self._parallel = min(limits.threads, os.cpu_count() or 1)
         self._timer: asyncio.TimerHandle | None = None
-        self._check()
+        self._look: asyncio.Task[None] | None = None
+        self._plan(limits.cpu_s)
 
     @property
     def wall_s(self) -> float:
@@ -59,12 +61,8 @@ class Watch:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds so far."""
-        return self._guest.cpu_s() - self._cpu_before
-
-    def cpu_of_life(self, life_cpu_s: float) -> float:
-        """This block's share of what the kernel counted over the process's whole life."""
-        return max(life_cpu_s - self._cpu_before, 0.0)
+        """CPU seconds when the guest was last measured."""
+        return max(self._guest.cpu_s - self._cpu_before, 0.0)
 
     def tool_began(self) -> None:
         """Stop the wall clock."""
@@ -76,7 +74,7 @@ class Watch:
             self.tool_s += time.monotonic() - self._tool_since
             self._tool_since = None
             if self.reason is None:
-                self._check()
+                self._plan(self._limits.cpu_s - self.cpu_s)
 
     def stop(self, reason: Status) -> None:
         """Stop the block, for the first reason given."""
@@ -91,24 +89,40 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _plan(self, cpu_left: float) -> None:
+        """Look again when a clock may have run out, and not before."""
+        pause = cpu_left / self._parallel
+        if self._tool_since is None:
+            pause = min(pause, self._limits.wall_s - self.wall_s)
+        self._schedule(max(pause, _SHORTEST_S), self._check)
 
     def _check(self) -> None:
-        wall_left = self._limits.wall_s - self.wall_s
-        cpu_left = self._limits.cpu_s - self.cpu_s
-        if self._tool_since is None and wall_left <= 0:
+        if self._tool_since is None and self.wall_s >= self._limits.wall_s:
             self.stop(Status.WALL_CLOCK)
-        elif cpu_left <= 0:
-            self.stop(Status.CPU)
-        else:
-            pause = cpu_left / self._parallel
-            if self._tool_since is None:
-                pause = min(pause, wall_left)
-            self._schedule(max(pause, _SHORTEST_S), self._check)
+        elif self._look is None or self._look.done():
+            self._look = asyncio.ensure_future(self._check_cpu())
+
+    async def _check_cpu(self) -> None:
+        try:
+            await self._guest.measure()
+        except SandboxError:
+            return  # it has ended, which the session learns another way
+        if self.reason is None:
+            cpu_left = self._limits.cpu_s - self.cpu_s
+            if cpu_left <= 0:
+                self.stop(Status.CPU)
+            else:
+                self._plan(cpu_left)
 
     def _kill(self) -> None:
         self.killed = True
         self._guest.kill()
 
     def _schedule(self, delay: float, what: Callable[[], None]) -> None:
-        self.finish()
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay, what)

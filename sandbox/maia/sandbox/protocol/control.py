@@ -1,29 +1,38 @@
-"""Datagrams between a host and the zygote it launched: small, rare, between trusted processes, so JSON."""
+"""What a host says to what it launched, and hears from it: small, rare, between trusted processes, so JSON.
+
+To the zygote go datagrams (`{"open": 3, "limits": {...}}`), to each session's supervisor lines:
+
+| host says | the supervisor does | and answers |
+| --- | --- | --- |
+| `{"do": "start", "limits": {...}}` | forks the guest | `started` with what is in force, or `refused` |
+| `{"do": "go"}` | lets the guest have CPU | |
+| `{"do": "halt"}` | takes it away | `halted` with usage |
+| `{"do": "usage"}` | | `usage` |
+| `{"do": "interrupt"}` | asks the block to stop (SIGINT) | |
+| `{"do": "kill"}` | kills the guest (SIGKILL) | `ended`, as for any other end of the guest |
+| `{"do": "checkpoint"}` | lets the guest fork once, and holds the child | `checkpointed` |
+| `{"do": "restore", "nonce": "..."}` | puts the held child in the place of the dead guest | `restored` with usage |
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Final
 
-__all__ = ["MAX_DATAGRAM", "exit_report", "parse"]
+__all__ = ["MAX_DATAGRAM", "NONCE_BYTES", "line", "parse"]
 
 MAX_DATAGRAM: Final = 65536
+NONCE_BYTES: Final = 32
+"""What stands in the channel between the bytes of a dead guest and those of its successor."""
 
 
-def exit_report(pid: int, status: int, cpu_s: float, peak_kb: int) -> bytes:
-    """How a guest ended, as the kernel tells its parent.
-
-    Args:
-        pid: In the zygote's pid namespace.
-        status: As `wait` returns it.
-        cpu_s: CPU seconds over its life.
-        peak_kb: Largest resident set, in KiB.
-    """
-    return json.dumps({"exit": pid, "status": status, "cpu_s": cpu_s, "peak_bytes": peak_kb * 1024}).encode()
+def line(**fields: object) -> bytes:
+    """One message to or from a supervisor."""
+    return json.dumps(fields).encode() + b"\n"
 
 
 def parse(datagram: bytes) -> dict[str, object]:
-    """Read a datagram."""
+    """Read a message."""
     message = json.loads(datagram)
     assert isinstance(message, dict)
     return message

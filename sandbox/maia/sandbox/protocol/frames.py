@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["MAX_FRAME_BYTES", "BlockingChannel", "decode", "encode", "read_frame"]
+__all__ = ["HEADER_BYTES", "MAX_FRAME_BYTES", "BlockingChannel", "decode", "encode", "frame_length", "read_frame"]
 
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Largest message in a frame; more is refused before a byte of it is read."""
 
-_HEADER_BYTES: Final = 4
+HEADER_BYTES: Final = 4
 _COUNTED_BYTES: Final = 1 << 18
 """Smaller frames cannot grow to more than some ten megabytes when parsed."""
 
@@ -36,7 +36,7 @@ def encode(message: Message) -> bytes:
     body = message.SerializeToString()
     if len(body) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(body):,} bytes; at most {MAX_FRAME_BYTES:,} fit a frame")
-    return len(body).to_bytes(_HEADER_BYTES, "big") + body
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 def decode(body: bytes, kind: type[_M]) -> _M:
@@ -57,7 +57,12 @@ def decode(body: bytes, kind: type[_M]) -> _M:
     return message
 
 
-def _length(header: bytes) -> int:
+def frame_length(header: bytes) -> int:
+    """Bytes of the message that a header announces.
+
+    Raises:
+        ProtocolError: More than MAX_FRAME_BYTES.
+    """
     length = int.from_bytes(header, "big")
     if length > MAX_FRAME_BYTES:
         raise ProtocolError(f"a frame announces {length:,} bytes; at most {MAX_FRAME_BYTES:,} are allowed")
@@ -71,7 +76,7 @@ async def read_frame(reader: asyncio.StreamReader, kind: type[_M]) -> _M:
         ProtocolError: It is too large or no such message.
         asyncio.IncompleteReadError: The stream ended, within the frame if `partial` is not empty.
     """
-    length = _length(await reader.readexactly(_HEADER_BYTES))
+    length = frame_length(await reader.readexactly(HEADER_BYTES))
     return decode(await reader.readexactly(length), kind)
 
 
@@ -103,7 +108,7 @@ class BlockingChannel:
             ProtocolError: It is too large or no such message.
             EOFError: The stream ended.
         """
-        return decode(self._exactly(_length(self._exactly(_HEADER_BYTES))), kind)
+        return decode(self._exactly(frame_length(self._exactly(HEADER_BYTES))), kind)
 
     def _exactly(self, count: int) -> bytes:
         parts = []

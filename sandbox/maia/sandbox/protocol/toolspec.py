@@ -38,11 +38,11 @@ class ToolSpec:
         check_dotted(self.name)
         try:
             tree = ast.parse(f"def tool{self.signature}: ...")
-        except (SyntaxError, ValueError) as error:
-            raise ValueError(f"tool {self.name}: {self.signature!r} is no signature") from error
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two for nesting too deep
+            raise ValueError(f"tool {self.name}: {self.signature[:200]!r} is no signature") from error
         function = tree.body[0]
         if len(tree.body) != 1 or not isinstance(function, ast.FunctionDef) or len(function.body) != 1:
-            raise ValueError(f"tool {self.name}: {self.signature!r} is more than a signature")
+            raise ValueError(f"tool {self.name}: {self.signature[:200]!r} is more than a signature")
         for default in (*function.args.defaults, *function.args.kw_defaults):
             if default is not None:
                 try:

@@ -8,7 +8,8 @@
 | NumPy array | dtype, shape, bytes; bool, integers and floats only |
 | `ImageRef`, `Pixels`, `Namespace` | as they are |
 
-A guest adds conversions of its own (`encode_value(..., convert=...)`) for what it calls images.
+A guest adds conversions of its own (`encode_value(..., convert=...)`) for what it calls images. The bounds hold for one
+tree, or for all arguments of one call together.
 """
 
 from __future__ import annotations
@@ -23,9 +24,19 @@ from maia.sandbox.errors import ProtocolError
 from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["DTYPES", "MAX_DEPTH", "MAX_ITEMS", "MAX_SAME_HASH", "decode_value", "encode_value"]
+__all__ = [
+    "DTYPES",
+    "MAX_DEPTH",
+    "MAX_ITEMS",
+    "MAX_SAME_HASH",
+    "MAX_TEXT_BYTES",
+    "decode_call",
+    "decode_value",
+    "encode_call",
+    "encode_value",
+]
 
 MAX_DEPTH: Final = 24
 """Deepest nesting; three messages a level stay below protobuf's own bound of 100."""
@@ -36,26 +47,42 @@ MAX_ITEMS: Final = 20_000
 MAX_SAME_HASH: Final = 64
 """Most keys of one mapping with one hash. Integers can be made to share one, and a dict compares each with all."""
 
+MAX_TEXT_BYTES: Final = 16_000_000
+"""Most bytes of text, as UTF-8; a frame may hold a little more, for names. In memory it may take four times as much."""
+
 MAX_DIGITS: Final = 4000
-"""Most digits of an integer; Python itself refuses to parse more than 4,300."""
+"""Most digits of an integer; Python itself refuses to parse more than 4,300. Reading them takes the square of their
+number, so an integer counts as many values as take that long to read: one of 4,000 digits as a hundred and one."""
 
 DTYPES: Final = frozenset(["|b1", "|u1", "|i1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8"])
 
 
 class _Budget:
-    """Counts the values of one tree."""
+    """Counts the values of one tree or one call."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_text")
 
     def __init__(self) -> None:
         self._left = MAX_ITEMS
+        self._text = MAX_TEXT_BYTES
 
     def take(self, depth: int) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise ProtocolError(f"more than {MAX_ITEMS:,} values in one argument or result; pass an array instead")
         if depth > MAX_DEPTH:
             raise ProtocolError(f"values nested deeper than {MAX_DEPTH}")
+        self._spend(1)
+
+    def take_digits(self, count: int) -> None:
+        self._spend((count // 400) ** 2)
+
+    def take_text(self, text: str) -> None:
+        self._text -= len(text) if text.isascii() else len(text.encode())
+        if self._text < 0:
+            raise ProtocolError(f"more than {MAX_TEXT_BYTES:,} bytes of text in one call or result; pass bytes instead")
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise ProtocolError(f"more than {MAX_ITEMS:,} values in one call or result; pass an array instead")
 
 
 def encode_value(value: object, *, convert: Callable[[object], object] | None = None) -> pb.Value:
@@ -71,9 +98,25 @@ def encode_value(value: object, *, convert: Callable[[object], object] | None = 
     return _encode(value, 0, _Budget(), convert)
 
 
+def encode_call(
+    arguments: Iterable[object],
+    keywords: Mapping[str, object],
+    *,
+    convert: Callable[[object], object] | None = None,
+) -> tuple[list[pb.Value], dict[str, pb.Value]]:
+    """Turn the arguments of one call into messages, within one tree's bounds.
+
+    Raises:
+        ProtocolError: As `encode_value`.
+    """
+    budget = _Budget()
+    encoded = [_encode(value, 0, budget, convert) for value in arguments]
+    return encoded, {name: _encode(value, 0, budget, convert) for name, value in keywords.items()}
+
+
 def _encode(value: object, depth: int, budget: _Budget, convert: Callable[[object], object] | None) -> pb.Value:
     budget.take(depth)
-    simple = _encode_leaf(value)
+    simple = _encode_leaf(value, budget)
     if simple is not None:
         return simple
     if isinstance(value, list):
@@ -99,17 +142,17 @@ def _encode(value: object, depth: int, budget: _Budget, convert: Callable[[objec
     )
 
 
-def _encode_leaf(value: object) -> pb.Value | None:  # noqa: PLR0911  one line per type is clearer than a table
+def _encode_leaf(value: object, budget: _Budget) -> pb.Value | None:  # noqa: PLR0911  one line per type is clearer than a table
     if value is None:
         return pb.Value(null=pb.Null())
     if isinstance(value, bool):
         return pb.Value(boolean=value)
     if isinstance(value, int):
-        return _encode_int(int(value))
+        return _encode_int(int(value), budget)
     if isinstance(value, float):
         return pb.Value(real=value)
     if isinstance(value, str):
-        return _encode_text(value)
+        return _encode_text(value, budget)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return pb.Value(data=bytes(value))
     if isinstance(value, ImageRef):
@@ -121,16 +164,19 @@ def _encode_leaf(value: object) -> pb.Value | None:  # noqa: PLR0911  one line p
     return _encode_numpy(value)
 
 
-def _encode_int(value: int) -> pb.Value:
+def _encode_int(value: int, budget: _Budget) -> pb.Value:
     if -(2**63) <= value < 2**63:
         return pb.Value(integer=value)
     if value.bit_length() > MAX_DIGITS * math.log2(10) - 4:
         raise ProtocolError(f"an integer of more than {MAX_DIGITS} digits")
-    return pb.Value(big_integer=str(value))
+    digits = str(value)
+    budget.take_digits(len(digits))
+    return pb.Value(big_integer=digits)
 
 
-def _encode_text(value: str) -> pb.Value:
+def _encode_text(value: str, budget: _Budget) -> pb.Value:
     try:
+        budget.take_text(value)
         return pb.Value(text=value)
     except (UnicodeEncodeError, ValueError) as error:  # lone surrogates have no UTF-8 form
         raise ProtocolError("a text with a lone surrogate cannot be passed") from error
@@ -141,7 +187,10 @@ def _encode_numpy(value: object) -> pb.Value | None:
     if numpy is None:
         return None
     if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
-        return _encode_leaf(value.item())
+        number = value.item()
+        if isinstance(number, numpy.generic):  # what is longer than Python's float stays what it is
+            number = float(number)
+        return _encode_leaf(number, _Budget())  # at most 64 bits
     if not isinstance(value, numpy.ndarray):
         return None
     array: Any = numpy.ascontiguousarray(value).reshape(value.shape)
@@ -164,11 +213,28 @@ def decode_value(message: pb.Value) -> object:
     return _decode(message, 0, _Budget())
 
 
+def decode_call(
+    arguments: Iterable[pb.Value], keywords: Mapping[str, pb.Value]
+) -> tuple[list[object], dict[str, object]]:
+    """Turn the arguments of one call into Python values, within one tree's bounds.
+
+    Raises:
+        ProtocolError: As `decode_value`.
+    """
+    budget = _Budget()
+    decoded = [_decode(message, 0, budget) for message in arguments]
+    return decoded, {name: _decode(message, 0, budget) for name, message in keywords.items()}
+
+
 def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: C901, PLR0911  one return per kind
     budget.take(depth)
     kind = message.WhichOneof("kind")
-    if kind in ("boolean", "integer", "real", "text", "data"):
+    if kind in ("boolean", "integer", "real", "data"):
         return getattr(message, kind)
+    if kind == "text":
+        text = message.text
+        budget.take_text(text)
+        return text
     if kind == "null":
         return None
     if kind == "list":
@@ -186,7 +252,7 @@ def _decode(message: pb.Value, depth: int, budget: _Budget) -> object:  # noqa: 
     if kind == "namespace":
         return Namespace(message.namespace)
     if kind == "big_integer":
-        return _decode_digits(message.big_integer)
+        return _decode_digits(message.big_integer, budget)
     raise ProtocolError("a value without content")
 
 
@@ -206,10 +272,11 @@ def _decode_map(message: pb.Mapping, depth: int, budget: _Budget) -> dict[object
     return result
 
 
-def _decode_digits(text: str) -> int:
+def _decode_digits(text: str, budget: _Budget) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
-        raise ProtocolError("a big integer that is not made of at most 4,000 digits")
+        raise ProtocolError(f"a big integer that is not made of at most {MAX_DIGITS:,} digits")
+    budget.take_digits(len(digits))
     return int(text)
 
 

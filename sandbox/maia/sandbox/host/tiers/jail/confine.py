@@ -1,16 +1,16 @@
-"""What happens to a fork of the zygote before guest code runs in it."""
+"""What happens in a jail around a session's processes, before guest code runs."""
 
 from __future__ import annotations
 
 import os
-import resource
 from dataclasses import dataclass
 from typing import Final
 
-from maia.sandbox.host.tiers.jail import kernel
+from maia.sandbox.confinement import kernel
+from maia.sandbox.confinement.surrender import Files, Filters, GuestEnds, surrender
 from maia.sandbox.host.tiers.jail.root import mount_tmp
 
-__all__ = ["GUEST_ID", "Cell", "write_id_maps"]
+__all__ = ["GUEST_ID", "JailCell", "write_id_maps"]
 
 GUEST_ID: Final = 65534
 """User and group of every guest."""
@@ -23,8 +23,6 @@ _SESSION_NAMESPACES: Final = (
     (kernel.CLONE_NEWUTS, "uts"),
     (kernel.CLONE_NEWCGROUP, "cgroup"),
 )
-_CHANNEL_FD: Final = 1000
-"""Above every guest's limit of open files: a guest can close it, but not put another file in its place."""
 
 
 def write_id_maps(proc: int, process: str, outside_uid: int, outside_gid: int) -> None:
@@ -52,45 +50,35 @@ def write_id_maps(proc: int, process: str, outside_uid: int, outside_gid: int) -
 
 
 @dataclass(slots=True)
-class Cell:
-    """Makes forks of the zygote into guests.
+class JailCell:
+    """Gives each session namespaces and a /tmp of its own.
 
     Attributes:
         proc: Descriptor of the launcher's /proc, closed in every guest.
-        filter: The seccomp program.
+        filters: The seccomp programs.
         kept: Names in /tmp that every guest keeps.
-        home: Descriptor of the zygote's own pid namespace, closed in every guest.
+        home: Where libraries keep what they cache.
+        zygotes: Descriptor of the zygote's own pid namespace, closed in every guest.
     """
 
     proc: int
-    filter: bytes
+    filters: Filters
     kept: tuple[str, ...]
-    home: int = -1
+    home: str = "/tmp"  # noqa: S108  the jail's own
+    zygotes: int = -1
 
     def before_fork(self) -> None:
         """Let the next fork be the first process of a new pid namespace."""
-        if self.home < 0:
-            self.home = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+        if self.zygotes < 0:
+            self.zygotes = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
         kernel.unshare(kernel.CLONE_NEWPID, "pid")
 
     def after_fork(self) -> None:
         """In the zygote: later forks are ordinary again."""
-        kernel.setns(self.home, kernel.CLONE_NEWPID, "pid")
+        kernel.setns(self.zygotes, kernel.CLONE_NEWPID, "pid")
 
-    def enter(self, channel: int, output: int, limits: dict[str, int]) -> int:
-        """In the fork: give everything up. What runs after this has the channel, the output and its memory.
-
-        Args:
-            channel: Descriptor of the frames.
-            output: Descriptor that becomes standard output and errors.
-            limits: memory_mb, tmp_mb, threads, open_files.
-
-        Returns:
-            The channel's new descriptor.
-
-        Raises:
-            StepError: The kernel refused a step; the process must end.
-        """
+    def enter_session(self, limits: dict[str, int]) -> None:
+        """Leave every namespace that is shared with others."""
         for flag, name in _SESSION_NAMESPACES:
             kernel.unshare(flag, name)
             if flag == kernel.CLONE_NEWUSER:
@@ -101,61 +89,20 @@ class Cell:
         kernel.sethostname(b"sandbox")
         os.chdir("/tmp")  # noqa: S108  the jail's own
         os.umask(0o077)
-        address_space = self._address_space()
-        self._die_first()
-        _move_descriptors(channel, output)
-        _set_limits(limits, address_space)
+
+    def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
+        """Give up everything but the ends, the output and memory."""
+        files = Files(readable=["/"], writable=["/tmp", "/dev/null"])  # noqa: S108  the jail's own
+        return surrender(ends, output, limits, proc=self.proc, tasks=0, files=files, filters=self.filters)
+
+    def enter_supervisor(self) -> None:
+        """No capability is needed to signal processes of the same user, nor to wait for them."""
         kernel.drop_capabilities()
         kernel.prctl("no new privileges", kernel.PR_SET_NO_NEW_PRIVS, 1)
         kernel.prctl("not dumpable", kernel.PR_SET_DUMPABLE, 0)
-        kernel.install_seccomp(self.filter)
-        return _CHANNEL_FD
 
-    def _die_first(self) -> None:
-        """Where the machine runs out of memory, the kernel kills guests before it kills the host or anyone else."""
-        descriptor = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.proc)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
+    def leave_session(self) -> None:
+        """The kernel removes namespaces, and all that is in them, with their last process."""
 
-    def _address_space(self) -> int:
-        """Bytes of address space that the interpreter and its libraries take already."""
-        descriptor = os.open("self/statm", os.O_RDONLY, dir_fd=self.proc)
-        pages = int(os.read(descriptor, 100).split()[0])
-        os.close(descriptor)
-        return pages * resource.getpagesize()
-
-
-def _move_descriptors(channel: int, output: int) -> None:
-    """Standard input is empty, standard output and errors are captured, the channel lies high, nothing else is open."""
-    low, high = sorted((channel, output))
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    kernel.close_from(high + 1)  # the control socket's number is the host's, and may be any
-    channel, output = os.dup(channel), os.dup(output)  # low numbers now, out of the way of the next
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_CHANNEL_FD + 1, _CHANNEL_FD + 1))
-    os.dup2(channel, _CHANNEL_FD, inheritable=False)
-    spare = os.dup2(output, _CHANNEL_FD - 1)
-    nothing = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(spare, 1)
-    os.dup2(spare, 2)
-    os.closerange(3, _CHANNEL_FD)
-    kernel.close_from(_CHANNEL_FD + 1)
-
-
-def _set_limits(limits: dict[str, int], address_space: int) -> None:
-    megabyte = 1 << 20
-    for kind, value in (
-        (resource.RLIMIT_AS, address_space + limits["memory_mb"] * megabyte),
-        (resource.RLIMIT_FSIZE, limits["tmp_mb"] * megabyte),
-        (resource.RLIMIT_NPROC, limits["threads"]),
-        (resource.RLIMIT_NOFILE, limits["open_files"]),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_STACK, 8 * megabyte),
-    ):
-        try:
-            resource.setrlimit(kind, (value, value))
-        except (OSError, ValueError) as error:
-            raise kernel.StepError(f"setrlimit({kind})", getattr(error, "errno", None) or 0) from error
+    def end(self) -> None:
+        """In the keeper: with it, the first of their pid namespace, all processes end."""

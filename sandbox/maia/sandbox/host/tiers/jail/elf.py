@@ -1,4 +1,4 @@
-"""Reading from a shared object which libraries it needs: the DT_NEEDED entries of elf(5)."""
+"""Reading from an object which libraries and which loader it needs: the DT_NEEDED and PT_INTERP entries of elf(5)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["needed"]
+__all__ = ["loader", "needed"]
 
 _PT_LOAD: Final = 1
 _PT_DYNAMIC: Final = 2
+_PT_INTERP: Final = 3
 _DT_NEEDED: Final = 1
 _DT_STRTAB: Final = 5
 _64_BIT_LITTLE_ENDIAN: Final = b"\x7fELF\x02\x01"
@@ -30,10 +31,25 @@ def needed(file: Path) -> list[str]:
                 return []  # cut short or stripped beyond use: the loader would not take it either
 
 
-def _needed(data: mmap.mmap) -> list[str]:
+def loader(program: Path) -> str | None:
+    """Path of the loader that a program names; None for a static one, or what is no 64-bit little-endian object."""
+    data = program.read_bytes()
+    if not data.startswith(_64_BIT_LITTLE_ENDIAN):
+        return None
+    for kind, _, offset, _, _, length in _segments(data):
+        if kind == _PT_INTERP:
+            return data[offset : offset + length].rstrip(b"\0").decode()
+    return None
+
+
+def _segments(data: mmap.mmap | bytes) -> list[tuple[int, ...]]:
     (table,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
-    segments = [struct.unpack_from("<IIQQQQ", data, table + index * size) for index in range(count)]
+    return [struct.unpack_from("<IIQQQQ", data, table + index * size) for index in range(count)]
+
+
+def _needed(data: mmap.mmap) -> list[str]:
+    segments = _segments(data)
     loaded = [(address, offset, length) for kind, _, offset, address, _, length in segments if kind == _PT_LOAD]
     dynamic = [(offset, length) for kind, _, offset, _, _, length in segments if kind == _PT_DYNAMIC]
     names: list[int] = []

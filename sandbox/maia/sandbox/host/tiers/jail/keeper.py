@@ -13,8 +13,6 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from maia.sandbox.protocol.control import exit_report
-
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -67,10 +65,10 @@ def _fork(serve: Callable[[], object], bell: tuple[int, int]) -> int:
 
 
 def _reap(control: socket.socket, zygote: int) -> int:
-    """Collect the dead. Returns the zygote, or 0 if it is among them; guests come here once their zygote is gone."""
+    """Collect the dead. Returns the zygote, or 0 if it is among them; supervisors come here once their zygote is gone."""
     while True:
         try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return 0
         if pid == 0:
@@ -78,5 +76,3 @@ def _reap(control: socket.socket, zygote: int) -> int:
         if pid == zygote:
             zygote = 0
             control.send(json.dumps({"zygote_died": status}).encode())
-        else:
-            control.send(exit_report(pid, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss))

@@ -1,7 +1,7 @@
 """The process that a host starts: builds the root, enters it, and becomes the parent of the keeper.
 
-Started as ``python -s -S -P -B launch.py CONTROL_FD`` with an empty environment but for the hash seed; the plan is on
-standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on
+Started as ``python -s -S -P -B launch.py TIER CONTROL_FD`` with an empty environment but for the hash seed; the plan
+is on standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on
 what the zygote and the keeper say.
 """
 
@@ -18,12 +18,13 @@ from typing import NoReturn
 
 sys.path.append(str(Path(__file__).resolve().parents[5]))  # the source root: there is no site module to find it
 
-from maia.sandbox.host.tiers.jail import kernel
-from maia.sandbox.host.tiers.jail.confine import GUEST_ID, Cell, write_id_maps
-from maia.sandbox.host.tiers.jail.filter import assemble
+from maia.sandbox.confinement import kernel
+from maia.sandbox.confinement.surrender import Filters
+from maia.sandbox.host.tiers.jail.confine import GUEST_ID, JailCell, write_id_maps
 from maia.sandbox.host.tiers.jail.keeper import keep
 from maia.sandbox.host.tiers.jail.plan import Plan
 from maia.sandbox.host.tiers.jail.root import below_tmp, enter_new_root, mount_tmp
+from maia.sandbox.host.tiers.landlock.cell import LandlockCell
 
 _CAP_SYS_ADMIN = 21
 _NAMESPACES = (
@@ -37,11 +38,11 @@ _NAMESPACES = (
 
 def main() -> int:
     """Isolate this process, then keep a zygote until the host closes the control socket."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=int(sys.argv[2]))
     control.set_inheritable(False)
     plan = Plan.from_json(sys.stdin.read())
     try:
-        cell = _isolate(plan)
+        cell = _isolate(plan) if sys.argv[1] == "jail" else LandlockCell.prepared(plan)
     except OSError as error:
         step = getattr(error, "step", f"preparing the root at {error.filename}")
         control.send(json.dumps({"refused": step, "errno": error.errno or 0}).encode())
@@ -51,14 +52,17 @@ def main() -> int:
     keeper = os.fork()
     if keeper == 0:
         kernel.prctl("parent death signal", kernel.PR_SET_PDEATHSIG, 9)
-        os._exit(keep(control, lambda: _serve(control, cell)))
+        kernel.prctl("child subreaper", kernel.PR_SET_CHILD_SUBREAPER, 1)
+        code = keep(control, lambda: _serve(control, cell))
+        cell.end()
+        os._exit(code)
     control.close()
     return os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
 
 
-def _isolate(plan: Plan) -> Cell:
+def _isolate(plan: Plan) -> JailCell:
     """Move into the new root and out of every namespace, with one user left: nobody."""
-    filter_program = assemble(kernel.machine_index())
+    filters = Filters.assembled()
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if _is_administrator():
         os.setgroups([])
@@ -76,7 +80,7 @@ def _isolate(plan: Plan) -> Cell:
         kernel.unshare(flag, name)
     kept = below_tmp(plan)
     mount_tmp(16, kept)  # the zygote's own; guests mount theirs over it
-    return Cell(proc, filter_program, kept)
+    return JailCell(proc, filters, kept)
 
 
 def _is_administrator() -> bool:
@@ -128,10 +132,10 @@ def _forget_host() -> None:
     vars(sys.modules["maia.sandbox"]).pop("host", None)
 
 
-def _serve(control: socket.socket, cell: Cell) -> NoReturn:
+def _serve(control: socket.socket, cell: JailCell | LandlockCell) -> NoReturn:
     """In the zygote. Imports by name: this side of the wall only launches what lies on the other."""
     zygote = import_module("maia.sandbox.guest.zygote")
-    zygote.serve(control, cell)
+    zygote.serve(control, cell, cell.home)
     os._exit(0)
 
 

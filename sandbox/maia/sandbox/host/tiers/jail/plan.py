@@ -27,7 +27,7 @@ __all__ = ["GUEST_DISTRIBUTIONS", "Plan", "make_plan", "user_cache_dir"]
 GUEST_DISTRIBUTIONS: Final = ("numpy", "pillow", "matplotlib", "scipy", "RestrictedPython", "protobuf")
 """What guests import, each with all that it requires."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _SHARED_NAMESPACES: Final = frozenset({"google"})  # several distributions put packages in there; guests need one
 _LIBRARY: Final = re.compile(r"=> (/.+) \(0x")
 
@@ -164,7 +164,7 @@ def _entries(distribution: metadata.Distribution) -> set[str]:
 def _maia_parts() -> list[tuple[str, list[str]]]:
     """What guests need of maia, by source root: the protocol, the guest, the messages, and no more."""
     parts = []
-    for package, names in (("maia.sandbox", ["errors.py", "protocol", "guest"]), ("maia.execution", ["v1"])):
+    for package, names in (("maia.sandbox", ["errors.py", "protocol", "confinement", "guest"]), ("maia.execution", ["v1"])):
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(f"the package {package} is not installed")

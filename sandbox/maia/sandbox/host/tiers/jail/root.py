@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from maia.sandbox.host.tiers.jail import kernel
+from maia.sandbox.confinement import kernel
 
 if TYPE_CHECKING:
     from maia.sandbox.host.tiers.jail.plan import Plan

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from maia.sandbox.host.tiers.jail.filter import assemble
-from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
+from maia.sandbox.confinement.filter import assemble
+from maia.sandbox.confinement.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
 
 ARCHITECTURES = (0xC000003E, 0xC00000B7)
 ALLOW, KILL, DENY, NO_SUCH_CALL = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS

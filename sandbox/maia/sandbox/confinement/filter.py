@@ -10,12 +10,12 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final
 
-from maia.sandbox.host.tiers.jail.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
+from maia.sandbox.confinement.syscalls import ALLOWED, CONDITIONAL, KILLED, NOT_IMPLEMENTED, NOTHING_TO_DO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "assemble_fork_notice"]
 
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -28,6 +28,7 @@ _ARGUMENTS: Final = 16
 
 _KILL_PROCESS: Final = 0x80000000
 _ERRNO: Final = 0x00050000
+_USER_NOTICE: Final = 0x7FC00000
 _ALLOW: Final = 0x7FFF0000
 _DENY: Final = _ERRNO | errno.EPERM
 
@@ -36,6 +37,8 @@ _X32_BIT: Final = 0x40000000
 
 # What pthread_create passes, in glibc and in musl: a thread of this process and nothing else.
 _THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
+# What fork passes, in glibc (which wants the child's thread id kept) and in musl.
+_FORK_FLAGS: Final = (0x01200011, 0x00000011)
 # Descriptor flags, status flags, duplicates; not locks, owners, leases, notifications or pipe sizes.
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)
 # Is it a terminal (TCGETS), bytes to read, non-blocking, close on exec and its opposite.
@@ -88,18 +91,33 @@ def _reads_own_limits() -> bytes:
     return body + _return(_ALLOW)
 
 
-def assemble(machine: int) -> bytes:
+def assemble_fork_notice(machine: int) -> bytes:
+    """Build the filter that lets the supervisor decide about each fork, and passes everything else on to the next filter.
+
+    A thread of the forking process cannot change what the supervisor decides about: the flags are in a register.
+
+    Args:
+        machine: 0 for x86_64, 1 for aarch64.
+    """
+    body = _load(_low(0))
+    for flags in _FORK_FLAGS:
+        body += _instruction(_EQUAL, flags, 0, 1) + _return(_USER_NOTICE)
+    return _load(_NUMBER) + _when(CONDITIONAL["clone"][machine], body + _return(_ALLOW)) + _return(_ALLOW)
+
+
+def assemble(machine: int, *, forks: bool = False) -> bytes:
     """Build the filter.
 
     Args:
         machine: 0 for x86_64, 1 for aarch64.
+        forks: Allow what `assemble_fork_notice` asks the supervisor about; together with that filter only.
 
     Returns:
         The program, eight bytes an instruction: kill for a foreign architecture (x32 included) and for calls without an
         innocent use, success without effect, ENOSYS or EPERM for the rest of what is not allowed.
     """
     rules = {
-        "clone": _argument_in(0, _THREAD_FLAGS),
+        "clone": _argument_in(0, _THREAD_FLAGS + (_FORK_FLAGS if forks else ())),
         "fcntl": _argument_in(1, _FCNTL_COMMANDS),
         "ioctl": _argument_in(1, _IOCTL_REQUESTS),
         "madvise": _argument_in(2, _MADVICE),

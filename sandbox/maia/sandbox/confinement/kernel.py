@@ -13,9 +13,12 @@ __all__ = [
     "StepError",
     "attach_tree",
     "clone_tree",
-    "close_from",
+    "close_range",
+    "drop_bounding_capabilities",
     "drop_capabilities",
+    "install_listener",
     "install_seccomp",
+    "landlock",
     "machine_index",
     "mount",
     "mount_setattr",
@@ -47,6 +50,7 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_SECCOMP: Final = 22
 PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
@@ -59,6 +63,10 @@ _OPEN_TREE: Final = (428, 428)
 _MOVE_MOUNT: Final = (429, 429)
 _MOUNT_SETATTR: Final = (442, 442)
 _SETHOSTNAME: Final = (170, 161)
+_SECCOMP: Final = (317, 277)
+LANDLOCK_CREATE_RULESET: Final = (444, 444)
+LANDLOCK_ADD_RULE: Final = (445, 445)
+LANDLOCK_RESTRICT_SELF: Final = (446, 446)
 _MACHINES: Final = {"x86_64": 0, "aarch64": 1}
 _LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
@@ -150,10 +158,14 @@ def attach_tree(tree: int, path: str) -> None:
     _syscall(f"move_mount({path})", _MOVE_MOUNT, tree, b"", at_fdcwd, os.fsencode(path), ctypes.c_uint(from_empty_path))
 
 
-def close_from(first: int) -> None:
-    """Close a descriptor and all above it. `os.closerange` tries each where Python was built for an old C library."""
-    last = ctypes.c_uint(0xFFFFFFFF)
-    _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), last, ctypes.c_uint(0))
+def close_range(first: int, last: int | None) -> None:
+    """Close all descriptors from one to another, or to the highest.
+
+    `os.closerange` tries each where Python was built for an old C library.
+    """
+    highest = 0xFFFFFFFF if last is None else last
+    if first <= highest:
+        _syscall("close_range", _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(highest), ctypes.c_uint(0))
 
 
 def umount(target: str) -> None:
@@ -177,8 +189,8 @@ def prctl(step: str, option: int, second: int = 0, third: int = 0) -> None:
     _check(f"prctl({step})", _libc().prctl(option, *arguments))
 
 
-def drop_capabilities() -> None:
-    """Empty the bounding, ambient, inheritable, permitted and effective sets."""
+def drop_bounding_capabilities() -> None:
+    """Let nothing that this process executes or becomes have any capability."""
     prctl("clear ambient capabilities", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(64):
         try:
@@ -186,7 +198,14 @@ def drop_capabilities() -> None:
         except StepError as error:
             if error.errno == errno.EINVAL and capability > 0:  # the kernel knows no more
                 break
+            if error.errno == errno.EPERM:  # who has no capabilities may not do this either, nor gain any
+                break
             raise
+
+
+def drop_capabilities() -> None:
+    """Empty the bounding, ambient, inheritable, permitted and effective sets."""
+    drop_bounding_capabilities()
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
     _syscall("capset", _CAPSET, header, data)
@@ -207,3 +226,20 @@ def install_seccomp(program: bytes) -> None:
         "prctl(seccomp filter)",
         _libc().prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(loaded), None, None),
     )
+
+
+def install_listener(program: bytes) -> int:
+    """Load a filter whose notices go to a listener. Linux 5.5 or later.
+
+    Returns:
+        The listener's descriptor.
+    """
+    set_mode_filter, new_listener = 1, 8
+    loaded = _SeccompProgram(len(program) // 8, program)
+    step = "seccomp(new listener)"
+    return _syscall(step, _SECCOMP, set_mode_filter, ctypes.c_uint(new_listener), ctypes.byref(loaded))
+
+
+def landlock(step: str, numbers: tuple[int, int], *arguments: object) -> int:
+    """One of the three landlock_* calls; `maia.sandbox.confinement.landlock` knows their arguments."""
+    return _syscall(step, numbers, *arguments)

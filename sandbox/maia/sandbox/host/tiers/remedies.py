@@ -31,13 +31,15 @@ _REMEDIES: Final = (
     ("mount", _USER_NAMESPACES),
     ("pivot_root", "The root file system must not be the initial ramfs; start from a real root."),
     ("read ", _READABLE),
-    ("seccomp filter for", "The jail knows x86_64 and aarch64 only."),
+    ("landlock", "Linux 5.13 or later is needed, built and booted with Landlock (`lsm=landlock,...`)."),
+    ("seccomp filter for", "The filter knows x86_64 and aarch64 only."),
     ("prctl(seccomp", "The kernel must be built with CONFIG_SECCOMP_FILTER."),
     ("setrlimit", "Raise the hard limits of this process: `ulimit -H -a` shows them."),
 )
 
 
-def unavailable(step: str, number: int) -> TierUnavailableError:
+def unavailable(step: str, number: int, tier: str) -> TierUnavailableError:
     """The error for a refused step, with the remedy if one is known."""
     remedy = next((text for start, text in _REMEDIES if step.startswith(start)), "Ask who administers this machine.")
-    return TierUnavailableError(step, number, f"{errno.errorcode.get(number, number)}: {os.strerror(number)}", remedy)
+    reason = f"{errno.errorcode.get(number, number)}: {os.strerror(number)}"
+    return TierUnavailableError(step, number, reason, remedy, tier)

@@ -1,0 +1,257 @@
+"""A session's processes as the host knows them: what it tells their supervisor, and what the supervisor tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from maia.sandbox.errors import SandboxError, SessionError
+from maia.sandbox.host.channel import Channel
+from maia.sandbox.host.tiers.remedies import unavailable
+from maia.sandbox.protocol.control import NONCE_BYTES, line, parse
+
+if TYPE_CHECKING:
+    from maia.sandbox.host.tiers.tier import Ends
+    from maia.sandbox.limits import Limits
+
+__all__ = ["Exit", "Guest", "InForce"]
+
+_START_S: Final = 20.0
+_ANSWER_S: Final = 5.0
+"""How long a supervisor may take to answer before it counts as dead; it has little to do but forks of large processes."""
+
+_MAX_LINES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a guest's process ended.
+
+    Attributes:
+        code: Exit status, or minus the signal that killed it; None where nobody could tell.
+        cpu_s: CPU seconds over its life.
+        peak_memory_bytes: Largest resident set.
+        checkpoint: Whether there is one to go on from.
+    """
+
+    code: int | None
+    cpu_s: float
+    peak_memory_bytes: int
+    checkpoint: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a guest found when it gave everything up.
+
+    Attributes:
+        landlock: Version of the ABI; 0 without.
+        seccomp: Whether a filter is in force.
+        checkpoints: Whether forks can be allowed one by one.
+    """
+
+    landlock: int
+    seccomp: bool
+    checkpoints: bool
+
+
+class Guest:
+    """One session's supervisor and, through it, its guest."""
+
+    def __init__(self, ends: Ends, channel: Channel, tier: str) -> None:
+        """Use `start`."""
+        self.channel = channel
+        self.output = ends.output
+        self.pid: int | None = None
+        self.cpu_s = 0.0
+        self.peak_memory_bytes = 0
+        self.in_force = InForce(landlock=0, seccomp=False, checkpoints=False)
+        self._ends = ends
+        self._tier = tier
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
+        self._lines = b""
+        self._closed = False
+
+    @classmethod
+    async def start(cls, ends: Ends, limits: Limits, tier: str) -> Guest:
+        """Let the supervisor fork the guest.
+
+        Args:
+            ends: Closed by `close`, also where this fails.
+            limits: In force in the guest from its first moment.
+            tier: For messages.
+
+        Raises:
+            TierUnavailableError: The kernel refused a step.
+            SandboxError: The guest ended before it was confined.
+        """
+        guest = cls(ends, await Channel.open(ends.channel), tier)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ends.control, guest._on_lines)
+        names = ("memory_mb", "tmp_mb", "threads", "open_files")
+        try:
+            started = await guest._ask("start", "started", _START_S, limits={name: getattr(limits, name) for name in names})
+        except BaseException:
+            guest.close()
+            raise
+        guest.pid = cast("int", started["pid"]) or None
+        guest.in_force = InForce(
+            landlock=cast("int", started["landlock"]),
+            seccomp=bool(started["seccomp"]),
+            checkpoints=bool(started["checkpoints"]),
+        )
+        return guest
+
+    # Orders
+
+    def go(self) -> None:
+        """Let the guest have CPU."""
+        self._say(do="go")
+
+    async def halt(self) -> None:
+        """Give it no more CPU, and learn what it has used."""
+        self._note_usage(await self._ask("halt", "halted", _ANSWER_S))
+
+    async def measure(self) -> None:
+        """Learn what it has used so far: `cpu_s` and `peak_memory_bytes`."""
+        self._note_usage(await self._ask("usage", "usage", _ANSWER_S))
+
+    def interrupt(self) -> None:
+        """Ask the running block to stop."""
+        self._say(do="interrupt")
+
+    def kill(self) -> None:
+        """End the guest's process; `exit` says when it has ended."""
+        self._say(do="kill")
+
+    async def exit(self) -> Exit:
+        """Wait until the guest's process has ended."""
+        return await asyncio.shield(self._exit)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self._exit.done()
+
+    def allow_checkpoint(self) -> asyncio.Future[dict[str, object]]:
+        """Let the guest fork once; the last checkpoint goes. Returns what `checkpointed` waits for."""
+        return self._expect("checkpoint", "checkpointed")
+
+    async def checkpointed(self, answer: asyncio.Future[dict[str, object]]) -> bool:
+        """Wait for the child to be held. Returns whether there is one."""
+        return bool((await self._wait(answer, _ANSWER_S))["made"])
+
+    async def restore(self) -> None:
+        """Put the checkpoint in the place of the guest that has ended.
+
+        Raises:
+            SandboxError: There is none any more.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        self._exit = asyncio.get_running_loop().create_future()
+        answer = self._expect("restore", "restored", nonce=nonce.hex())
+        async with asyncio.timeout(_ANSWER_S):
+            await self.channel.begin_after(nonce)
+        restored = await self._wait(answer, _ANSWER_S)
+        self.pid = cast("int", restored["pid"]) or None
+        self._note_usage(restored)
+
+    def close(self) -> None:
+        """End the session's processes and give back the ends. Closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        asyncio.get_running_loop().remove_reader(self._ends.control)
+        self._ends.control.close()
+        self.channel.close()
+        os.close(self.output)
+        self._ends.destroy()
+        self._gone()
+
+    # The supervisor's lines
+
+    def _say(self, **fields: object) -> None:
+        if not self._closed:
+            with contextlib.suppress(OSError):  # it has ended: whoever waits for it learns so
+                self._ends.control.send(line(**fields))
+
+    def _expect(self, do: str, tell: str, **fields: object) -> asyncio.Future[dict[str, object]]:
+        answer: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+        self._answers[tell] = answer
+        self._say(do=do, **fields)
+        if self._closed:
+            answer.set_exception(SessionError("the session is closed"))
+        return answer
+
+    async def _ask(self, do: str, tell: str, within_s: float, **fields: object) -> dict[str, object]:
+        return await self._wait(self._expect(do, tell, **fields), within_s)
+
+    async def _wait(self, answer: asyncio.Future[dict[str, object]], within_s: float) -> dict[str, object]:
+        try:
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            raise SandboxError(f"the session's supervisor did not answer within {within_s:g} s") from None
+
+    def _on_lines(self) -> None:
+        try:
+            data = self._ends.control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data or len(self._lines) > _MAX_LINES:
+            asyncio.get_running_loop().remove_reader(self._ends.control)
+            self._gone()
+            return
+        *whole, self._lines = (self._lines + data).split(b"\n")
+        try:
+            for one in whole:
+                self._on_message(parse(one))
+        except (ValueError, KeyError, TypeError, AssertionError):  # in a container something else may speak for it
+            self._ends.destroy()
+            self._gone()
+
+    def _on_message(self, message: dict[str, object]) -> None:
+        tell = str(message["tell"])
+        if tell == "ended":
+            self._note_usage(message)
+            code = os.waitstatus_to_exitcode(cast("int", message["status"]))
+            self._end(Exit(code, self.cpu_s, self.peak_memory_bytes, bool(message["checkpoint"])))
+            return
+        if tell == "refused":
+            error = unavailable(str(message["step"]), cast("int", message["errno"]), self._tier)
+            self._fail(error)
+            return
+        answer = self._answers.pop(tell, None)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _note_usage(self, message: dict[str, object]) -> None:
+        self.cpu_s = max(float(cast("float", message["cpu_s"])), 0.0)
+        self.peak_memory_bytes = max(int(cast("int", message["peak_bytes"])), self.peak_memory_bytes)
+
+    def _end(self, how: Exit) -> None:
+        if not self._exit.done():
+            self._exit.set_result(how)
+        loop = asyncio.get_running_loop()
+        # What it wrote before its end is read first: the loop looks for it once more between the two.
+        loop.call_soon(loop.call_soon, self.channel.end)
+        self._fail(SessionError("the session's process ended"))
+
+    def _gone(self) -> None:
+        """The supervisor has ended, and with it everything."""
+        self._end(Exit(None, self.cpu_s, self.peak_memory_bytes, checkpoint=False))
+
+    def _fail(self, error: SandboxError) -> None:
+        """Whoever waits for an answer gets none; an end comes while a usage figure is under way."""
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # nobody may be waiting any more
+        self._answers.clear()
