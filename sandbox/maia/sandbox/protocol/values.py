@@ -167,7 +167,7 @@ def _encode_leaf(value: object, budget: _Budget) -> pb.Value | None:  # noqa: PL
 def _encode_int(value: int, budget: _Budget) -> pb.Value:
     if -(2**63) <= value < 2**63:
         return pb.Value(integer=value)
-    if value.bit_length() > MAX_DIGITS * math.log2(10) - 4:
+    if abs(value) >= 10**MAX_DIGITS:
         raise ProtocolError(f"an integer of more than {MAX_DIGITS} digits")
     digits = str(value)
     budget.take_digits(len(digits))

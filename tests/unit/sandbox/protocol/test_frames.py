@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError
-from maia.sandbox.protocol.census import MAX_MESSAGES, count_messages
+from maia.sandbox.protocol.census import MAX_MESSAGES, MAX_TEXT_BYTES, count_messages
 from maia.sandbox.protocol.frames import MAX_FRAME_BYTES, BlockingChannel, decode, encode, read_frame
 
 FRAME = pb.GuestFrame(block_ended=pb.GuestBlockEnded(block_id=3, status=pb.STATUS_OK, message="ok"))
@@ -74,6 +74,16 @@ def test_a_frame_that_would_grow_in_parsing_is_refused_before() -> None:
     shape = _field(3, _field(3, _field(13, _field(2, b"\x01" * (3 * MAX_MESSAGES)))))
     with pytest.raises(ProtocolError, match="fields"):
         decode(shape, pb.GuestFrame)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_text_that_would_grow_in_memory_is_refused_before(parts: int) -> None:
+    piece = "x" * (MAX_TEXT_BYTES // parts)
+    fitting = pb.GuestFrame(tool_call=pb.ToolCall(arguments=[pb.Value(text=piece)] * parts))
+    assert len(decode(fitting.SerializeToString(), pb.GuestFrame).tool_call.arguments) == parts
+    fitting.tool_call.name = "one more"
+    with pytest.raises(ProtocolError, match="bytes of text"):
+        decode(fitting.SerializeToString(), pb.GuestFrame)
 
 
 def test_the_census_enters_messages_and_skips_bytes() -> None:

@@ -14,7 +14,18 @@ from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ProtocolError
 from maia.sandbox.protocol.frames import decode
 from maia.sandbox.protocol.types import ImageRef, Namespace
-from maia.sandbox.protocol.values import DTYPES, MAX_DEPTH, MAX_ITEMS, MAX_SAME_HASH, decode_value, encode_value
+from maia.sandbox.protocol.values import (
+    DTYPES,
+    MAX_DEPTH,
+    MAX_DIGITS,
+    MAX_ITEMS,
+    MAX_SAME_HASH,
+    MAX_TEXT_BYTES,
+    decode_call,
+    decode_value,
+    encode_call,
+    encode_value,
+)
 
 KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
 VALUES = st.recursive(
@@ -70,6 +81,10 @@ def test_numpy_scalars_become_plain_numbers() -> None:
     assert roundtrip([np.float32(0.5), np.int64(3), np.bool_(1)]) == [0.5, 3, True]
 
 
+def test_a_number_longer_than_pythons_float_is_shortened() -> None:
+    assert roundtrip([np.longdouble(0.5)]) == [0.5]
+
+
 def test_nan_and_infinities_survive() -> None:
     back = roundtrip([math.nan, math.inf, -math.inf])
     assert repr(back) == "[nan, inf, -inf]"
@@ -113,6 +128,34 @@ def test_too_deep_and_too_many_are_refused_on_both_sides() -> None:
         decode_value(many)
 
 
+def test_the_arguments_of_a_call_share_its_bounds() -> None:
+    half = [True] * (MAX_ITEMS // 2)
+    arguments, keywords = encode_call([half], {"a": None})
+    assert decode_call(arguments, keywords) == ([half], {"a": None})
+    with pytest.raises(ProtocolError, match="more than"):
+        encode_call([half], {"a": half})
+    with pytest.raises(ProtocolError, match="more than"):
+        decode_call(arguments, {"a": arguments[0]})
+
+
+def test_long_integers_count_by_the_time_that_they_take() -> None:
+    longest = 10**MAX_DIGITS - 1
+    assert roundtrip([longest] * 190) == [longest] * 190
+    with pytest.raises(ProtocolError, match="more than"):
+        encode_value([longest] * 200)
+    with pytest.raises(ProtocolError, match="more than"):
+        decode_value(pb.Value(list=pb.Sequence(items=[pb.Value(big_integer="9" * MAX_DIGITS)] * 200)))
+
+
+def test_text_is_bounded_by_its_bytes() -> None:
+    assert roundtrip("x" * MAX_TEXT_BYTES) == "x" * MAX_TEXT_BYTES
+    too_long = ["x", "é" * (MAX_TEXT_BYTES // 2)]
+    with pytest.raises(ProtocolError, match="pass bytes instead"):
+        encode_value(too_long)
+    with pytest.raises(ProtocolError, match="pass bytes instead"):
+        decode_value(pb.Value(list=pb.Sequence(items=[pb.Value(text=text) for text in too_long])))
+
+
 def test_the_deepest_value_allowed_fits_a_tool_call() -> None:
     deep: object = 1
     for _ in range(MAX_DEPTH):
@@ -145,6 +188,54 @@ def test_the_deepest_value_allowed_fits_a_tool_call() -> None:
 def test_a_malformed_value_is_refused(message: pb.Value) -> None:
     with pytest.raises(ProtocolError):
         decode_value(message)
+
+
+LEAVES = st.one_of(
+    st.just(pb.Value()),
+    st.just(pb.Value(null=pb.Null())),
+    st.builds(pb.Value, boolean=st.booleans()),
+    st.builds(pb.Value, integer=st.integers(-(2**63), 2**63 - 1)),
+    st.builds(pb.Value, big_integer=st.text("-0123456789e. ²٣", max_size=40)),
+    st.builds(pb.Value, real=st.floats()),
+    st.builds(pb.Value, text=st.text(max_size=20)),
+    st.builds(pb.Value, data=st.binary(max_size=20)),
+    st.builds(pb.Value, namespace=st.text(max_size=20)),
+    st.builds(pb.ImageRef, id=st.text(max_size=300), width=st.integers(0, 2**32 - 1), height=st.integers(0, 20000)).map(
+        lambda image: pb.Value(image=image)
+    ),
+    st.builds(
+        pb.Pixels,
+        mode=st.sampled_from(["L", "RGB", "RGBA", "P", "1", "", "rgb"]),
+        width=st.integers(0, 3),
+        height=st.integers(0, 3),
+        data=st.binary(max_size=36),
+    ).map(lambda pixels: pb.Value(pixels=pixels)),
+    st.builds(
+        pb.Array,
+        dtype=st.sampled_from([*sorted(DTYPES), "|O", "<U1", ">f4", "V8", "f4", "<f4,<f4", ""]),
+        shape=st.lists(st.sampled_from([0, 1, 2, 3, 2**32, 2**64 - 1]), max_size=17),
+        data=st.binary(max_size=40),
+    ).map(lambda array: pb.Value(array=array)),
+)
+
+
+def _containers(inner: st.SearchStrategy[pb.Value]) -> st.SearchStrategy[pb.Value]:
+    entries = st.lists(st.builds(pb.MapEntry, key=inner, value=inner), max_size=4)
+    items = st.lists(inner, max_size=4)
+    return (
+        items.map(lambda found: pb.Value(list=pb.Sequence(items=found)))
+        | items.map(lambda found: pb.Value(tuple=pb.Sequence(items=found)))
+        | entries.map(lambda found: pb.Value(map=pb.Mapping(entries=found)))
+    )
+
+
+@given(st.recursive(LEAVES, _containers, max_leaves=20))
+def test_any_message_is_a_value_that_can_be_sent_back_or_a_protocol_error(message: pb.Value) -> None:
+    try:
+        value = decode_value(message)
+    except ProtocolError:
+        return
+    assert repr(roundtrip(value)) == repr(value)
 
 
 SIDES = st.sampled_from([0, 1, 2, 7, 2**20, 2**39, 2**40, 2**63])
