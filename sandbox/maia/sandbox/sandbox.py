@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 from maia.sandbox.errors import SessionError
 from maia.sandbox.host.host import Host, open_request
+from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.host.tiers.jail.plan import user_cache_dir
 from maia.sandbox.host.tools import Tool
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from maia.sandbox.host.host import Policy
     from maia.sandbox.host.session import Session
-    from maia.sandbox.host.tiers.choice import TierName
     from maia.sandbox.host.tiers.tier import Feature
     from maia.sandbox.host.tools import ImageSource
     from maia.sandbox.limits import Limits, Outcome
@@ -146,8 +146,10 @@ def _host(
     """What makes the host.
 
     Raises:
-        ValueError: An address and a tier.
+        ValueError: An unknown tier, or an address and a tier.
     """
+    if tier not in get_args(TierName):
+        raise ValueError(f"there is no tier {tier!r}; valid: {', '.join(get_args(TierName))}")
     if address is None:
         cache_dir = cache_dir or user_cache_dir(os.environ)
         return partial(Host, tier=tier, cache_dir=cache_dir, allow_unisolated=allow_unisolated)

@@ -1,0 +1,170 @@
+"""A sandbox host on another machine, as a host on this one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+import grpc
+
+from maia.execution.v1 import execution_pb2 as pb
+from maia.execution.v1 import execution_pb2_grpc
+from maia.sandbox.errors import ProtocolError, SandboxError
+from maia.sandbox.host.broker import Broker
+from maia.sandbox.host.host import Policy, open_request
+from maia.sandbox.host.tiers.tier import Feature
+from maia.sandbox.host.tools import ImageSource, Tool
+from maia.sandbox.limits import Limits
+from maia.sandbox.remote.messages import check_remote_limits, features_of, limits_message
+from maia.sandbox.remote.session import RemoteSession
+from maia.sandbox.remote.statuses import from_wire
+from maia.wire.addresses import Address
+from maia.wire.channels import open_channel
+from maia.wire.errors import InvalidRequestError
+from maia.wire.limits import MAX_MESSAGE_BYTES
+
+_ANSWER_S: Final = 10.0
+"""How long a host may take to say what it is."""
+
+_OPEN_S: Final = 60.0
+"""How long it may take to open a session; a container that is not ready takes a second, a busy machine more."""
+
+_Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]"
+
+
+class RemoteHost:
+    """Opens sessions at a sandbox host (`maia serve sandbox`). Used as `Host` is; tools run in this process.
+
+    ::
+
+        async with RemoteHost("127.0.0.1:7416") as host:
+            session = await host.open(tools=[Tool.of(search)])
+    """
+
+    def __init__(self, address: str) -> None:
+        """Nothing is connected before the context is entered.
+
+        Args:
+            address: `host:port` or `unix:/path`.
+
+        Raises:
+            ValueError: It is no address, or one on another machine: connections are not encrypted yet.
+        """
+        try:
+            Address.parse(address).require_local()
+        except InvalidRequestError as error:
+            raise ValueError(error.message) from error
+        self.address = address
+        self._channel: grpc.aio.Channel | None = None
+        self._about = pb.GetHostResponse()
+        self._sessions: set[RemoteSession] = set()
+
+    @property
+    def tier(self) -> str:
+        """How the host isolates sessions: "jail"."""
+        return self._about.tier
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What that enforces there, and what it does not."""
+        return features_of(self._about.features)
+
+    @property
+    def session_limit(self) -> int:
+        """Most sessions that the host has at once."""
+        return self._about.session_limit
+
+    async def __aenter__(self) -> Self:
+        """Connect, and ask the host what it is.
+
+        Raises:
+            SandboxError: It does not answer.
+        """
+        channel = open_channel(self.address)
+        try:
+            self._about = await self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
+        except grpc.aio.AioRpcError as error:
+            await channel.close()
+            raise from_wire(error, self.address) from error
+        except BaseException:
+            await channel.close()
+            raise
+        self._channel = channel
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in list(self._sessions):
+            await session.close()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def open(
+        self,
+        *,
+        tools: Sequence[Tool] = (),
+        constants: Mapping[str, object] | None = None,
+        limits: Limits | None = None,
+        seed: int = 0,
+        policy: Policy = "restricted",
+        images: ImageSource | None = None,
+        on_output: Callable[[str], None] | None = None,
+    ) -> RemoteSession:
+        """Open a session; see `Host.open` for the arguments.
+
+        Raises:
+            ValueError: Clashing names, a seed out of range, an unknown policy, limits too large for a remote session.
+            ProtocolError: A constant that cannot travel.
+            SessionsFullError: The host has as many sessions as it may.
+            TierUnavailableError: Its kernel refuses what isolation needs.
+            SandboxError: It does not answer, or refuses.
+        """
+        if self._channel is None:
+            raise SandboxError("the host is not open; use `async with RemoteHost(...) as host`")
+        limits = limits or Limits()
+        check_remote_limits(limits)
+        request = open_request(tools, constants or {}, seed, policy)
+        request.limits.CopyFrom(limits_message(limits))
+        if request.ByteSize() > MAX_MESSAGE_BYTES - 1024:
+            raise ProtocolError(
+                f"tools and constants of {request.ByteSize():,} bytes; at most {MAX_MESSAGE_BYTES:,} fit"
+            )
+        call = self._stub(self._channel).Session()
+        try:
+            opened = await self._opened(call, request)
+        except BaseException:
+            call.cancel()
+            raise
+        session = RemoteSession(
+            call=call,
+            opened=opened,
+            broker=Broker(tools, images, limits),
+            on_output=on_output,
+            on_close=self._sessions.discard,
+            address=self.address,
+        )
+        self._sessions.add(session)
+        return session
+
+    async def _opened(self, call: _Call, request: pb.OpenSession) -> pb.SessionOpened:
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                with contextlib.suppress(asyncio.InvalidStateError):  # it was refused already; the answer says why
+                    await call.write(pb.SessionRequest(open=request))
+                response = await call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_wire(error, self.address) from error
+        except TimeoutError:
+            raise SandboxError(f"the sandbox host at {self.address} opened no session within {_OPEN_S:g} s") from None
+        if not isinstance(response, pb.SessionResponse) or response.WhichOneof("kind") != "opened":
+            raise SandboxError(f"the sandbox host at {self.address} did not begin by saying that the session is open")
+        return response.opened
+
+    @staticmethod
+    def _stub(channel: grpc.aio.Channel) -> execution_pb2_grpc.ExecutionServiceAsyncStub:
+        return execution_pb2_grpc.ExecutionServiceStub(channel)
