@@ -12,5 +12,5 @@ from maia.sandbox import Host
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def host(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Host]:
-    async with Host(cache_dir=tmp_path_factory.mktemp("cache")) as running:
+    async with Host(tier="jail", cache_dir=tmp_path_factory.mktemp("cache")) as running:
         yield running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from maia.sandbox.confinement.surrender import Files, Filters, GuestEnds, surrender
 
@@ -25,15 +26,16 @@ class PlainCell:
     def after_fork(self) -> None:
         """Nothing to undo."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:
+    def enter_session(self, limits: dict[str, int]) -> None:  # noqa: ARG002  the container has its own
         """The container is the session's own."""
         self.proc = _open_proc()
 
     def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
         """Give up /proc and /sys too, where there is Landlock."""
-        shown = [f"/{name}" for name in os.listdir("/") if name not in _KERNELS_OWN]
+        shown = [str(path) for path in Path("/").iterdir() if path.name not in _KERNELS_OWN]
         files = Files(readable=shown, writable=["/tmp", "/dev/null"])  # noqa: S108  the container's own
-        return surrender(ends, output, limits, proc=self.proc, tasks=0, files=files, filters=self.filters)
+        # Threads are counted by the container's cgroup: nobody is the same user in all containers of a machine.
+        return surrender(ends, output, limits, proc=self.proc, tasks=None, files=files, filters=self.filters)
 
     def enter_supervisor(self) -> None:
         """The container has no capability to give up."""
@@ -54,7 +56,7 @@ class OpenCell:
     def after_fork(self) -> None:
         """Nothing to undo."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:
+    def enter_session(self, limits: dict[str, int]) -> None:  # noqa: ARG002  nothing is made
         """Nothing of its own."""
         self.proc = _open_proc()
 

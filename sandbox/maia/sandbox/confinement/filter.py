@@ -92,7 +92,7 @@ def _reads_own_limits() -> bytes:
 
 
 def assemble_fork_notice(machine: int) -> bytes:
-    """Build the filter that lets the supervisor decide about each fork, and passes everything else on to the next filter.
+    """Build the filter that lets the supervisor decide about each fork, and passes all else on to the next filter.
 
     A thread of the forking process cannot change what the supervisor decides about: the flags are in a register.
 

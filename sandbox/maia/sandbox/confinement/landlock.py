@@ -63,7 +63,7 @@ def supported_abi() -> int:
 
 
 def restrict(readable: Iterable[str], writable: Iterable[str], listable: Iterable[str]) -> int:
-    """Give up, for this process and its children, all files but these, all of TCP, and signals to and abstract sockets of others.
+    """Give up, for good, all files but these, all of TCP, and signals to and abstract sockets of other processes.
 
     Needs no_new_privs.
 

@@ -24,8 +24,9 @@ _SPARE_TASKS: Final = 2  # the supervisor and the checkpoint count with the gues
 
 @dataclass(frozen=True, slots=True)
 class GuestEnds:
-    """A guest's descriptors beside 0, 1 and 2. Numbers above its limit of open files: it can close them, but put no other
-    file in their place.
+    """A guest's descriptors beside 0, 1 and 2.
+
+    Their numbers lie above its limit of open files: it can close them, but put no other file in their place.
 
     Attributes:
         channel: Frames to and from the host.
@@ -241,4 +242,6 @@ def _set_limits(limits: dict[str, int], address_space: int, tasks: int | None) -
         try:
             resource.setrlimit(kind, (value, value))
         except (OSError, ValueError) as error:
+            if kind == resource.RLIMIT_MSGQUEUE:  # gVisor refuses to set it, and has no message queues
+                continue
             raise kernel.StepError(f"setrlimit({kind})", getattr(error, "errno", None) or 0) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import ToolError
+from maia.sandbox.guest.checkpoint import BIRTH
 from maia.sandbox.guest.images import to_host
 from maia.sandbox.guest.names import session_names
 from maia.sandbox.guest.policy import DEFAULT_IMPORTS, PolicyViolation, clean_traceback, compile_block, make_namespace
@@ -121,7 +122,7 @@ class Runner:
         except OSError:  # the supervisor, or a limit, says no
             made = -1
         if made == 0:
-            os.write(self._cradle_fd, b"born")
+            os.write(self._cradle_fd, BIRTH)
             if not os.read(self._cradle_fd, 16):
                 os._exit(0)  # the session is over
             random.setstate(state)
@@ -132,7 +133,7 @@ class Runner:
     def _touch(self) -> None:
         """Write to the memory that every block writes to.
 
-        The kernel copies a page when either of two processes first writes to it after a fork. Now nobody waits for that.
+        The kernel copies a page when either of two processes first writes to it after a fork. Nobody waits for that now.
         """
         frame = pb.HostFrame(run_block=pb.RunBlock(block_id=1, source=_TYPICAL))
         source = decode(encode(frame)[HEADER_BYTES:], pb.HostFrame).run_block.source

@@ -4,9 +4,9 @@
 
     supervisor ──forks──▶ guest ──forks, when the host asks──▶ checkpoint (held by SIGSTOP)
 
-A guest cannot fork by itself. Its clone(2) asks the supervisor, through a seccomp listener, and the supervisor agrees once
-for each checkpoint that the host orders. So a session never has more than two processes with guest code, one of them
-without CPU, whatever the code does: that bounds processes, and memory at twice the limit of one.
+A guest cannot fork by itself. Its clone(2) asks the supervisor, through a seccomp listener, and the supervisor agrees
+once for each checkpoint that the host orders. So a session never has more than two processes with guest code, one of
+them without CPU, whatever the code does: that bounds processes, and memory at twice the limit of one.
 
 When a guest is killed, its checkpoint takes its place: bytes in the channel that were for the dead or from it are
 separated by a nonce that the dead could not know.
@@ -15,33 +15,25 @@ separated by a nonce that the dead could not know.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import select
 import signal
 import socket
-import struct
 import time
 import traceback
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from maia.sandbox.confinement import kernel
 from maia.sandbox.confinement.surrender import GuestEnds
+from maia.sandbox.guest.checkpoint import Checkpoint
 from maia.sandbox.protocol.control import NONCE_BYTES, line, parse
 
 if TYPE_CHECKING:
     from maia.sandbox.confinement.surrender import Cell
 
 __all__ = ["supervise"]
-
-_NOTICE_BYTES: Final = 80  # struct seccomp_notif
-_RECEIVE_NOTICE: Final = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
-_ANSWER_NOTICE: Final = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
-_LET_IT_RUN: Final = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
-_BIRTH: Final = b"born"
 
 
 def supervise(control: socket.socket, channel: socket.socket, output: int, cell: Cell) -> NoReturn:
@@ -80,7 +72,7 @@ class _Lines:
 
 
 class _Supervisor:
-    """The state of one session: its guest, its checkpoint, and whether a fork is allowed."""
+    """The state of one session: its guest and its checkpoint."""
 
     def __init__(self, control: socket.socket, channel: socket.socket, cell: Cell) -> None:
         self._control = control
@@ -89,18 +81,14 @@ class _Supervisor:
         self._lines = _Lines(control)
         self._guest = 0
         self._guest_outside = 0  # as the owner of the cell's /proc knows it
-        self._checkpoint = 0
-        self._checkpoint_fd = -1
+        self._checkpoint: Checkpoint | None = None  # where the guest's forks can be allowed one by one
         self._status_file = -1
-        self._listener = -1
-        self._fork_allowed = False
         self._events = select.poll()
-        self._cradle, self._guests_cradle = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     # Starting
 
     def serve(self, output: int) -> None:
-        """Start the guest on the host's first line, then do what the next lines say."""
+        """Start the guest on the host's first line, then do what the next lines say, until there are no more."""
         messages: list[dict[str, object]] | None = []
         while not messages:
             messages = self._lines.read()
@@ -113,27 +101,36 @@ class _Supervisor:
             return
         self._events.register(self._control, select.POLLIN)
         self._events.register(bell, select.POLLIN)
-        if self._listener >= 0:
-            self._events.register(self._listener, select.POLLIN)
-        self._obey(messages)
-        while True:
-            for descriptor, _ in self._events.poll():
-                if descriptor == self._control.fileno():
-                    messages = self._lines.read()
-                    if messages is None:
-                        return self._kill_all()
-                    self._obey(messages)
-                elif descriptor == bell:
-                    os.read(bell, 4096)
-                    self._reap()
-                elif descriptor == self._listener:
-                    self._answer_fork()
-                elif descriptor == self._cradle.fileno():
-                    self._birth()
+        while messages is not None:
+            self._obey(messages)
+            messages = self._next(bell)
+        if self._checkpoint:
+            self._checkpoint.drop()
+        with contextlib.suppress(ProcessLookupError):
+            self._signal(signal.SIGKILL)
+
+    def _next(self, bell: int) -> list[dict[str, object]] | None:
+        """Wait for something to happen, and see to it; returns what the host says, None when it has gone."""
+        messages: list[dict[str, object]] | None = []
+        for descriptor, _ in self._events.poll():
+            if descriptor == self._control.fileno():
+                messages = self._lines.read()
+            elif descriptor == bell:
+                os.read(bell, 4096)
+                self._reap()
+            elif self._checkpoint and descriptor == self._checkpoint.listener:
+                if not self._checkpoint.answer():
+                    self._events.unregister(descriptor)
+            elif self._checkpoint and self._checkpoint.born(self._guest):
+                self._events.unregister(descriptor)
+                self._tell(tell="checkpointed", made=self._checkpoint.held)
+        return messages
 
     def _start(self, output: int, limits: dict[str, int]) -> bool:
-        """Fork the guest. Returns whether it is confined and ready to read frames; the host has been told either way."""
-        with contextlib.suppress(OSError, AttributeError):  # not Linux: orphans go elsewhere, and there are none
+        """Fork the guest. Returns whether it is confined and reads frames; the host has been told either way."""
+        with contextlib.suppress(
+            OSError
+        ):  # not the first of a pid namespace, nor allowed to be a reaper: as good as either
             kernel.prctl("child subreaper", kernel.PR_SET_CHILD_SUBREAPER, 1)
         try:
             self._cell.enter_session(limits)
@@ -141,33 +138,32 @@ class _Supervisor:
             step = str(getattr(error, "step", "prepare the session"))
             self._tell(tell="refused", step=step, errno=error.errno or 0)
             return False
+        cradle, guests_cradle = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._guest = os.fork()
         if self._guest == 0:
-            self._become_guest(output, limits)
+            self._become_guest(GuestEnds(self._channel.fileno(), guests_cradle.fileno()), output, limits)
         os.close(output)
-        self._guests_cradle.close()
+        guests_cradle.close()
         self._watch_memory()
         self._cell.enter_supervisor()
-        told, descriptors, _, _ = socket.recv_fds(self._cradle, 4096, 1)
+        told, descriptors, _, _ = socket.recv_fds(cradle, 4096, 1)
         if not told:
-            self._reap()
-            return False
+            return False  # it ended before it could say why
         message = json.loads(told)
         if "step" in message:
             self._tell(tell="refused", **message)
             return False
         if descriptors:
-            self._listener = descriptors[0]
-            self._cradle.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # from now on the kernel names the sender
-        self._tell(tell="started", checkpoints=self._listener >= 0, pid=self._guest_outside, **message)
+            self._checkpoint = Checkpoint(descriptors[0], cradle)
+            self._events.register(descriptors[0], select.POLLIN)
+        self._tell(tell="started", checkpoints=bool(descriptors), pid=self._guest_outside, **message)
         return True
 
-    def _become_guest(self, output: int, limits: dict[str, int]) -> NoReturn:
+    def _become_guest(self, own: GuestEnds, output: int, limits: dict[str, int]) -> NoReturn:
         """In the fork. Whatever happens, it ends here and not in the supervisor's loop."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a checkpoint that is no longer needed leaves no zombie
-            own = GuestEnds(self._channel.fileno(), self._guests_cradle.fileno())
             ends = self._cell.enter_guest(own, output, limits)
             import_module("maia.sandbox.guest.runner").run(ends.channel, ends.cradle)
         except Exception:  # noqa: BLE001  as in `supervise`
@@ -183,7 +179,8 @@ class _Supervisor:
                 case "go":
                     self._signal(signal.SIGCONT)
                 case "halt":
-                    self._fork_allowed = False
+                    if self._checkpoint:
+                        self._checkpoint.forbid()
                     self._signal(signal.SIGSTOP)
                     self._tell(tell="halted", **self._usage())
                 case "usage":
@@ -193,7 +190,7 @@ class _Supervisor:
                 case "kill":
                     self._signal(signal.SIGKILL)
                 case "checkpoint":
-                    self._allow_fork()
+                    self._allow_checkpoint()
                 case "restore":
                     self._restore(bytes.fromhex(str(message["nonce"])))
 
@@ -204,7 +201,29 @@ class _Supervisor:
         if self._guest:
             os.kill(self._guest, number)  # a child of ours until we reap it, so the number cannot be another's
 
-    # Usage
+    def _allow_checkpoint(self) -> None:
+        if self._checkpoint is None or not self._guest:
+            self._tell(tell="checkpointed", made=False)
+            return
+        self._checkpoint.allow()
+        self._events.register(self._checkpoint.cradle, select.POLLIN)
+
+    def _restore(self, nonce: bytes) -> None:
+        """Put the checkpoint in the dead guest's place."""
+        if self._checkpoint is None or not self._checkpoint.held:
+            raise ConnectionError("there is nothing to go on from, though the host was told so")
+        seen = b""
+        while not seen.endswith(nonce):  # read off what the host had sent to the dead
+            data = self._channel.recv(65536)
+            if not data:
+                raise ConnectionError("the host has gone")
+            seen = (seen + data)[-NONCE_BYTES:]
+        self._channel.sendall(nonce)
+        self._guest = self._checkpoint.wake()
+        self._watch_memory()
+        self._tell(tell="restored", pid=self._guest_outside, **self._usage())
+
+    # What is used, and what ends
 
     def _watch_memory(self) -> None:
         """Keep the guest's status file open. In a jail's root there is no /proc; the cell's is that of the host."""
@@ -228,8 +247,6 @@ class _Supervisor:
                 peak = int(status[start + 6 : status.find(b"\n", start)].split()[0]) * 1024 if start >= 0 else 0
         return {"cpu_s": _cpu_s(self._guest), "peak_bytes": peak}
 
-    # Ends
-
     def _reap(self) -> None:
         """Collect the dead; of the guest's end the host is told."""
         end: dict[str, object] = {}
@@ -242,102 +259,11 @@ class _Supervisor:
                     self._guest = 0
                     cpu_s = usage.ru_utime + usage.ru_stime
                     end = {"status": status, "cpu_s": cpu_s, "peak_bytes": usage.ru_maxrss * 1024}
-                elif pid == self._checkpoint:
-                    self._forget_checkpoint()
+                elif self._checkpoint and pid == self._checkpoint.pid:
+                    self._checkpoint.forget()
         if end:
-            self._tell(tell="ended", checkpoint=self._has_checkpoint(), **end)
-
-    def _kill_all(self) -> None:
-        self._drop_checkpoint()
-        with contextlib.suppress(ProcessLookupError):
-            self._signal(signal.SIGKILL)
-
-    # Checkpoints
-
-    def _allow_fork(self) -> None:
-        """Let the guest fork once, after the last checkpoint has gone."""
-        if self._listener < 0 or not self._guest:
-            self._tell(tell="checkpointed", made=False)
-            return
-        self._drop_checkpoint()
-        self._cradle.setblocking(False)
-        with contextlib.suppress(BlockingIOError):  # what guest code may have written there
-            while self._cradle.recv(64):
-                pass
-        self._fork_allowed = True
-        with contextlib.suppress(KeyError):
-            self._events.unregister(self._cradle)
-        self._events.register(self._cradle, select.POLLIN)
-
-    def _has_checkpoint(self) -> bool:
-        """Whether there is one, alive: the kernel may have chosen it when memory ran out."""
-        if not self._checkpoint:
-            return False
-        ended, _, _ = select.select([self._checkpoint_fd], [], [], 0)
-        return not ended
-
-    def _drop_checkpoint(self) -> None:
-        if self._checkpoint:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._checkpoint_fd, signal.SIGKILL)
-            self._forget_checkpoint()
-
-    def _forget_checkpoint(self) -> None:
-        os.close(self._checkpoint_fd)
-        self._checkpoint, self._checkpoint_fd = 0, -1
-
-    def _answer_fork(self) -> None:
-        """A thread of the guest asks to fork."""
-        notice = bytearray(_NOTICE_BYTES)
-        try:
-            fcntl.ioctl(self._listener, _RECEIVE_NOTICE, notice)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINTR):  # it was killed while it asked
-                return
-            self._events.unregister(self._listener)  # nobody is left who could ask
-            return
-        (number,) = struct.unpack_from("=Q", notice)
-        allowed, self._fork_allowed = self._fork_allowed, False
-        answer = struct.pack("=QqiI", number, 0, 0, _LET_IT_RUN) if allowed else struct.pack("=QqiI", number, 0, -1, 0)
-        with contextlib.suppress(OSError):  # it has been killed meanwhile
-            fcntl.ioctl(self._listener, _ANSWER_NOTICE, answer)
-
-    def _birth(self) -> None:
-        """The fork reports; the kernel says who it is. It gets no more CPU until it is needed."""
-        try:
-            said, ancillary, _, _ = self._cradle.recvmsg(64, socket.CMSG_SPACE(struct.calcsize("3i")))
-        except BlockingIOError:
-            return
-        pid = next((struct.unpack("3i", data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS), 0)
-        if said != _BIRTH or pid in (0, self._guest, os.getpid()) or self._fork_allowed:
-            return  # guest code wrote it
-        self._events.unregister(self._cradle)
-        with contextlib.suppress(ProcessLookupError):
-            self._checkpoint_fd = os.pidfd_open(pid)
-            self._checkpoint = pid
-            signal.pidfd_send_signal(self._checkpoint_fd, signal.SIGSTOP)
-        self._tell(tell="checkpointed", made=bool(self._checkpoint))
-
-    def _restore(self, nonce: bytes) -> None:
-        """Put the checkpoint in the dead guest's place."""
-        self._skip_to(nonce)
-        self._channel.sendall(nonce)
-        self._guest = self._checkpoint
-        signal.pidfd_send_signal(self._checkpoint_fd, signal.SIGCONT)
-        self._forget_checkpoint()
-        self._watch_memory()
-        self._cradle.setblocking(True)
-        self._cradle.send(_BIRTH)
-        self._tell(tell="restored", pid=self._guest_outside, **self._usage())
-
-    def _skip_to(self, nonce: bytes) -> None:
-        """Read off what the host had sent to the dead."""
-        seen = b""
-        while not seen.endswith(nonce):
-            data = self._channel.recv(65536)
-            if not data:
-                raise ConnectionError("the host has gone")
-            seen = (seen + data)[-NONCE_BYTES:]
+            held = self._checkpoint is not None and self._checkpoint.held
+            self._tell(tell="ended", checkpoint=held, **end)
 
 
 def _number_in(proc: int, pid: int) -> int:
@@ -354,8 +280,8 @@ def _number_in(proc: int, pid: int) -> int:
 def _make_bell() -> int:
     """A descriptor that becomes readable when a child has ended."""
     bell, clapper = os.pipe()
-    os.set_blocking(bell, False)
-    os.set_blocking(clapper, False)
+    for end in (bell, clapper):
+        os.set_blocking(end, False)
     signal.set_wakeup_fd(clapper, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     return bell

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import select
-import signal
 import socket
 from importlib import import_module
 from typing import TYPE_CHECKING, Final

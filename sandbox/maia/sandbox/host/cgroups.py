@@ -70,7 +70,9 @@ class Cgroups:
         if not self.parents:
             return Feature("cgroup", enforced=False, detail=f"{self.missing}; limits hold for each process by itself")
         rest = f"; not {self.missing}" if self.missing else ""
-        return Feature("cgroup", enforced=True, detail=f"{', '.join(self.parents)} of a session's processes together{rest}")
+        return Feature(
+            "cgroup", enforced=True, detail=f"{', '.join(self.parents)} of a session's processes together{rest}"
+        )
 
     def make(self, limits: Limits, pid: int) -> Cgroup | None:
         """Make a group and put a process in it, whose children will be in it too.
@@ -101,7 +103,7 @@ class Cgroups:
         return group
 
     def sweep(self) -> None:
-        """Remove the groups whose processes have all gone; those of sessions that still end are left for the next time."""
+        """Remove the groups whose processes have all gone; others are left for the next time."""
         self._made = {group for group in self._made if not group.remove()}
 
     async def close(self) -> None:
@@ -153,7 +155,17 @@ def find_cgroups() -> Cgroups:
             missing.append(f"{controller} ({directory} is not this user's to divide)")
         else:
             parents[controller] = directory
+            _remove_orphans(directory)
     return Cgroups(parents, ", ".join(missing))
+
+
+def _remove_orphans(parent: Path) -> None:
+    """Remove what hosts left that were killed; the kernel keeps a group that has a process in it."""
+    for directory in parent.glob("maia-*-*"):
+        host = directory.name.split("-")[1]
+        if host.isdigit() and not Path("/proc", host).exists():
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
 
 def _own_groups() -> dict[str, Path]:
@@ -190,9 +202,10 @@ def _mounts() -> dict[str, Path]:
 
 def _divided(unified: Path) -> list[str]:
     """The controllers that children of a v2 group have, handed down if this process may."""
+    wanted: list[str] = []
     try:
         available = (unified / "cgroup.controllers").read_text().split()
-        wanted = [name for name in _CONTROLLERS if name in available]
+        wanted += (name for name in _CONTROLLERS if name in available)
         shared = (unified / "cgroup.subtree_control").read_text().split()
         if not wanted or set(wanted) <= set(shared):
             return wanted

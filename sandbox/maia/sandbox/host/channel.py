@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.errors import ProtocolError
 from maia.sandbox.protocol.frames import HEADER_BYTES, decode, encode, frame_length
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ __all__ = ["Exit", "Guest", "InForce"]
 
 _START_S: Final = 20.0
 _ANSWER_S: Final = 5.0
-"""How long a supervisor may take to answer before it counts as dead; it has little to do but forks of large processes."""
+"""How long a supervisor may take to answer before it counts as dead; it has little else to do."""
 
 _MAX_LINES: Final = 1 << 16
 
@@ -95,7 +95,9 @@ class Guest:
         loop.add_reader(ends.control, guest._on_lines)
         names = ("memory_mb", "tmp_mb", "threads", "open_files")
         try:
-            started = await guest._ask("start", "started", _START_S, limits={name: getattr(limits, name) for name in names})
+            started = await guest._ask(
+                "start", "started", _START_S, limits={name: getattr(limits, name) for name in names}
+            )
         except BaseException:
             guest.close()
             raise

@@ -45,14 +45,19 @@ class Host:
     """
 
     def __init__(
-        self, *, tier: TierName = "auto", cache_dir: Path | None = None, allow_unisolated: bool = False, pool_size: int = 2
+        self,
+        *,
+        tier: TierName = "auto",
+        cache_dir: Path | None = None,
+        allow_unisolated: bool = False,
+        pool_size: int = 2,
     ) -> None:
         """Nothing runs before the context is entered.
 
         Args:
-            tier: How sessions are isolated; "auto" takes the first that works here of jail, gvisor, docker and landlock.
-            cache_dir: Where to remember which libraries a session needs, which takes a while to find out; None finds out
-                each time.
+            tier: How sessions are isolated; "auto" takes the first that works here of jail, gvisor, docker, landlock.
+            cache_dir: Where to remember which libraries a session needs, which takes a while to find out; None finds
+                out each time.
             allow_unisolated: Needed for the tier "none", which isolates nothing.
             pool_size: Containers that are kept ready for each set of limits.
 
@@ -81,7 +86,8 @@ class Host:
         """Start the tier and open one session on trial, so that a refusal shows here and not in the first real one.
 
         Raises:
-            TierUnavailableError: The machine refuses a step; the error says which and what mends it. For "auto", of each tier.
+            TierUnavailableError: The machine refuses a step; the error says which and what mends it, for "auto" of each
+                tier.
         """
         self._tier, self._features = await start_tier(
             self._wanted,

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maia.sandbox.errors import SandboxError, TierUnavailableError
 from maia.sandbox.host.host import Host
+from maia.sandbox.host.tiers.choice import TIERS
+from maia.sandbox.host.tiers.tier import Feature
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Feature", "TierReport", "probe"]
+    from maia.sandbox.host.tiers.choice import TierName
 
-_FEATURES = (
-    ("namespaces", "user, mount, pid, net, ipc, uts and cgroup: a session sees no other process, network or host"),
-    ("root", "read-only, with the interpreter's library and the listed packages; no /proc, no /sys; a private /tmp"),
-    ("seccomp", "system calls denied unless listed; mount, ptrace, bpf, io_uring and their like end the process"),
-    ("privileges", "user nobody, no capabilities, no new privileges, not dumpable"),
-    (
-        "limits",
-        "address space, threads, files, file size and /tmp by the kernel; wall clock, CPU and output by the host",
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One thing that a tier enforces.
-
-    Attributes:
-        name: One word.
-        enforced: Whether it is, here and now.
-        detail: What it covers, or what is missing.
-    """
-
-    name: str
-    enforced: bool
-    detail: str
+__all__ = ["Feature", "TierReport", "probe", "probe_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +26,7 @@ class TierReport:
     Attributes:
         tier: "jail".
         available: Whether sessions can be opened.
-        features: What holds.
+        features: What it enforces and what it does not; where it is not available, the one thing that is missing.
         remedy: What to do if it is not available; empty if it is.
     """
 
@@ -57,32 +36,30 @@ class TierReport:
     remedy: str
 
 
-async def probe(*, cache_dir: Path | None = None) -> TierReport:
-    """Open a session in a jail and say what came of it. Takes about a second, more without a cache.
+async def probe(tier: TierName = "jail", *, cache_dir: Path | None = None) -> TierReport:
+    """Open a session in a tier and say what came of it. Takes about a second, more without a cache.
+
+    Args:
+        tier: Which; also "none", in which nothing but a trial session of our own is run.
+        cache_dir: See `Host`.
+    """
+    try:
+        async with Host(tier=tier, cache_dir=cache_dir, allow_unisolated=True, pool_size=1) as host:
+            return TierReport(tier=host.tier, available=True, features=host.features, remedy="")
+    except TierUnavailableError as error:
+        found = str(error).removesuffix(error.remedy).rstrip(". ")
+        missing = Feature(name=error.step, enforced=False, detail=found)
+        return TierReport(tier, available=False, features=(missing,), remedy=error.remedy)
+    except SandboxError as error:
+        missing = Feature(name="start", enforced=False, detail=str(error))
+        remedy = "See the message; the installation looks broken."
+        return TierReport(tier, available=False, features=(missing,), remedy=remedy)
+
+
+async def probe_all(*, cache_dir: Path | None = None) -> tuple[TierReport, ...]:
+    """Probe every tier, those first that "auto" tries first. Takes some seconds.
 
     Args:
         cache_dir: See `Host`.
     """
-    try:
-        async with Host(cache_dir=cache_dir):
-            pass
-    except TierUnavailableError as error:
-        return TierReport(
-            tier="jail",
-            available=False,
-            features=(Feature(name=error.step, enforced=False, detail=str(error)),),
-            remedy=error.remedy,
-        )
-    except SandboxError as error:
-        missing = Feature(name="start", enforced=False, detail=str(error))
-        return TierReport(
-            tier="jail", available=False, features=(missing,), remedy="See the message; the installation looks broken."
-        )
-    held = [Feature(name=name, enforced=True, detail=detail) for name, detail in _FEATURES]
-    held += [
-        Feature(
-            name="landlock", enforced=False, detail="not used; the jail's root holds nothing that it would protect"
-        ),
-        Feature(name="memory by cgroup", enforced=False, detail="not used; memory is bounded by address space"),
-    ]
-    return TierReport(tier="jail", available=True, features=tuple(held), remedy="")
+    return tuple(await asyncio.gather(*(probe(tier, cache_dir=cache_dir) for tier in TIERS)))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from maia.sandbox import Host, Limits, SessionError, SessionLostError, State, Status
-from maia.sandbox.host.session import MAX_SOURCE_BYTES
+from maia.sandbox import Host, Limits, SessionError, State, Status
+from maia.sandbox.protocol.source import MAX_SOURCE_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -68,11 +68,11 @@ async def test_code_that_does_not_parse_is_an_outcome(host: Host, source: str) -
 
 async def test_the_policy_speaks_first_and_can_be_switched_off(host: Host) -> None:
     async with await host.open() as session, await host.open(policy="off") as plain:
-        refused = await session.run("import os\nprint(os.getpid())")
-        allowed = await plain.run("import os\nprint(os.getpid())")
+        refused = await session.run("import os\nprint(os.getuid())")
+        allowed = await plain.run("import os\nprint(os.getuid())")
     assert refused.status is Status.POLICY
     assert '"os"' in refused.message
-    assert allowed.output == "1\n"
+    assert allowed.output == "65534\n"
 
 
 async def test_code_that_is_no_text_or_too_long_is_refused_before_it_runs(host: Host) -> None:
@@ -119,15 +119,13 @@ async def test_a_limit_is_an_outcome_and_variables_are_kept(
 async def test_a_block_that_does_not_stop_is_killed(host: Host, source: str, limits: Limits, status: Status) -> None:
     if "threading" in source:
         source = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + source
-    session = await host.open(limits=limits, policy="off")
-    outcome = await session.run(source)
-    assert outcome.status is status
-    assert outcome.state is State.LOST
-    assert "all variables are lost" in outcome.message
-    assert not session.alive
-    with pytest.raises(SessionLostError, match="open another"):
-        await session.run("pass")
-    await session.close()
+    async with await host.open(limits=limits, policy="off") as session:
+        await session.run("x = 1")
+        outcome = await session.run("x = 2\n" + source)
+        assert outcome.status is status
+        assert outcome.state is State.RESTORED
+        assert "those from before this block" in outcome.message
+        assert (await session.run("print(x)")).output == "1\n"
 
 
 async def test_output_is_cut_at_a_character_with_a_note(host: Host) -> None:
@@ -187,7 +185,7 @@ async def test_a_guest_that_dies_says_how(host: Host, source: str, said: str) ->
     async with await host.open(policy="off") as session:
         outcome = await session.run("print('before', flush=True)\n" + source)
     assert outcome.status is Status.KILLED
-    assert outcome.state is State.LOST
+    assert outcome.state is State.RESTORED
     assert said in outcome.message
     assert outcome.output == "before\n"
 
@@ -195,9 +193,11 @@ async def test_a_guest_that_dies_says_how(host: Host, source: str, said: str) ->
 async def test_a_guest_killed_between_blocks_ends_its_session_only(host: Host) -> None:
     async with await host.open() as session, await host.open() as other:
         await session.run("x = 1")
+        assert session.pid is not None
         os.kill(session.pid, signal.SIGKILL)
         outcome = await session.run("print(x)")
-        assert outcome.state is State.LOST
+        assert outcome.state in (State.RESTORED, State.LOST)  # lost where the checkpoint had not been made yet
+        assert outcome.output == ""
         assert (await other.run("print(2)")).output == "2\n"
 
 
@@ -207,6 +207,8 @@ async def test_between_blocks_a_guest_gets_no_cpu(host: Host) -> None:
 
     async with await host.open(policy="off") as session:
         await session.run("import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()")
+        assert session._checkpointing is not None
+        await session._checkpointing
         while stat()[0] != "T":  # noqa: ASYNC110  the kernel sets no event
             await asyncio.sleep(0.01)
         before = stat()[11]

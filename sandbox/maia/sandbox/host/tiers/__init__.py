@@ -7,5 +7,6 @@
 | landlock | a fork of a warm process behind Landlock and seccomp | hosts that refuse user namespaces |
 | none | a process | debugging only |
 
-In each of them a supervisor (`maia.sandbox.guest.supervisor`) keeps the guest, and the host has three ends of the session.
+In each of them a supervisor (`maia.sandbox.guest.supervisor`) keeps the guest, and the host has three ends of the
+session.
 """

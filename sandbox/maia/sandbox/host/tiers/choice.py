@@ -70,7 +70,7 @@ async def start_tier(
             "taking the tier",
             0,
             "it isolates nothing: code can do all that this user can",
-            "Choose another tier, or say allow_unisolated (--allow-unisolated) to debug on a system that has no better.",
+            "Choose another tier, or allow it (--allow-unisolated) to debug on a system that has no better.",
             "none",
         )
     refusals = []

@@ -1,4 +1,4 @@
-"""The host's end of tiers whose sessions are forks of a warm process: launches that process and asks it for sessions."""
+"""The host's end of tiers whose sessions are forks of a warm process: launches it and asks it for sessions."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ class ForkedTier:
         try:
             plan = await asyncio.to_thread(make_plan, cache_dir)
         except FileNotFoundError as error:
-            raise TierUnavailableError("planning the root", 0, str(error), "Install it and try again.", self.name) from error
+            raise TierUnavailableError(
+                "planning the root", 0, str(error), "Install it and try again.", self.name
+            ) from error
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)  # noqa: FBT003  the socket's own signature
@@ -154,7 +156,10 @@ class ForkedTier:
                 pidfd = await self._request([control[1].fileno(), channel[1].fileno(), writing])
             ours.callback(os.close, pidfd)
             self._cgroups.sweep()
-            self._cgroups.make(limits, _pid_of(pidfd))
+            try:
+                self._cgroups.make(limits, _pid_of(pidfd))
+            except OSError as error:
+                raise SandboxError(f"{_NO_ROOM} ({error.strerror})") from error
             ours.pop_all()
         return Ends(control[0], channel[0], output, _destroyer(pidfd, namespace=self.name == "jail"))
 
@@ -219,7 +224,9 @@ class ForkedTier:
             self._fail_opening(ZygoteDiedError("the zygote died while it opened a session"))
         elif self._ready is not None and not self._ready.done():
             if "refused" in message:
-                self._ready.set_exception(unavailable(str(message["refused"]), cast("int", message["errno"]), self.name))
+                self._ready.set_exception(
+                    unavailable(str(message["refused"]), cast("int", message["errno"]), self.name)
+                )
             else:
                 self._ready.set_result(None)
 
@@ -269,8 +276,8 @@ def _destroyer(pidfd: int, *, namespace: bool) -> Callable[[], None]:
 
     Args:
         pidfd: Of its supervisor; closed.
-        namespace: Whether the supervisor is the first of a pid namespace, with which all others in there end. If not, it
-            kills them itself when its control stream closes, and only it knows them.
+        namespace: Whether the supervisor is the first of a pid namespace, with which all others in there end. If not,
+            it kills them itself when its control stream closes, and only it knows them.
     """
     left = [pidfd]
 

@@ -65,7 +65,7 @@ def _fork(serve: Callable[[], object], bell: tuple[int, int]) -> int:
 
 
 def _reap(control: socket.socket, zygote: int) -> int:
-    """Collect the dead. Returns the zygote, or 0 if it is among them; supervisors come here once their zygote is gone."""
+    """Collect the dead, supervisors without a zygote too. Returns the zygote, or 0 if it is among them."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

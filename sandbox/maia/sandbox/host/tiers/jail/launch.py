@@ -1,7 +1,7 @@
-"""The process that a host starts: builds the root, enters it, and becomes the parent of the keeper.
+"""The process that a host starts: confines itself as its tier says, and becomes the parent of the keeper.
 
-Started as ``python -s -S -P -B launch.py TIER CONTROL_FD`` with an empty environment but for the hash seed; the plan
-is on standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on
+Started as ``python -s -S -P -B launch.py TIER CONTROL_FD`` with an empty environment but for the hash seed; the plan is
+on standard input. It answers on the control socket: a "refused" message if the kernel refuses a step, and from then on
 what the zygote and the keeper say.
 """
 

@@ -164,7 +164,10 @@ def _entries(distribution: metadata.Distribution) -> set[str]:
 def _maia_parts() -> list[tuple[str, list[str]]]:
     """What guests need of maia, by source root: the protocol, the guest, the messages, and no more."""
     parts = []
-    for package, names in (("maia.sandbox", ["errors.py", "protocol", "confinement", "guest"]), ("maia.execution", ["v1"])):
+    for package, names in (
+        ("maia.sandbox", ["errors.py", "protocol", "confinement", "guest"]),
+        ("maia.execution", ["v1"]),
+    ):
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(f"the package {package} is not installed")

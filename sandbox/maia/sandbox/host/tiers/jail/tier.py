@@ -13,7 +13,10 @@ _FEATURES: Final = tuple(
     Feature(name, enforced=True, detail=detail)
     for name, detail in (
         ("namespaces", "user, mount, pid, net, ipc, uts and cgroup: a session sees no other process, network or host"),
-        ("root", "read-only, with the interpreter's library and the listed packages; no /proc, no /sys; a private /tmp"),
+        (
+            "root",
+            "read-only, with the interpreter's library and the listed packages; no /proc, no /sys; a private /tmp",
+        ),
         ("privileges", "user nobody, no capabilities, no new privileges, not dumpable"),
         (
             "limits",

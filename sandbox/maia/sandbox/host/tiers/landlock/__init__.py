@@ -9,13 +9,20 @@ from maia.sandbox.host.tiers.tier import Feature
 
 __all__ = ["LandlockTier"]
 
-_FEATURES: Final = (
-    Feature("namespaces", enforced=False, detail="none: names of files and sizes of host directories can be seen by path"),
-    Feature("root", enforced=False, detail="the host's own; Landlock lets a session read its packages and write its own folder"),
-    Feature("/tmp", enforced=False, detail="a folder of the host's disk for each session; bounded for each file, not in total"),
-    Feature("privileges", enforced=True, detail="a user of its own where the host is root and everyone can read the installation; no capabilities, not dumpable"),
-    Feature("limits", enforced=True, detail="address space, files, file size by the kernel; wall clock, CPU, output by the host"),
-    Feature("threads", enforced=False, detail="counted for each session where it has a user of its own, else bounded by a cgroup only"),
+_FEATURES: Final = tuple(
+    Feature(name, enforced=enforced, detail=detail)
+    for name, enforced, detail in (
+        ("namespaces", False, "none: whether a path exists, and how large it is, can be seen everywhere on the host"),
+        ("root", False, "the host's; Landlock lets a session read its packages, and write in a folder of its own"),
+        ("folder", False, "on the host's disk; bounded for each file, not in total"),
+        (
+            "privileges",
+            True,
+            "a user of its own, if the host is root and all can read the installation; no capabilities",
+        ),
+        ("limits", True, "address space, files, file size by the kernel; wall clock, CPU, output by the host"),
+        ("threads", False, "counted for each session where it has a user of its own, else bounded by a cgroup only"),
+    )
 )
 
 

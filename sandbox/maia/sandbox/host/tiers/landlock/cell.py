@@ -113,7 +113,7 @@ class LandlockCell:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def end(self) -> None:
-        """In the keeper: give supervisors a moment to end their sessions, then end what is left, and remove all folders."""
+        """In the keeper: give supervisors a moment to end their sessions, end what is left, and remove all folders."""
         self._kill_children(within_s=_END_S)
         shutil.rmtree(self.base, ignore_errors=True)
 
@@ -130,10 +130,12 @@ class LandlockCell:
                     time.sleep(0.005)
 
     def _children(self) -> list[int]:
-        with contextlib.suppress(OSError):
-            with os.fdopen(os.open("thread-self/children", os.O_RDONLY, dir_fd=self.proc)) as file:
-                return [int(pid) for pid in file.read().split()]
-        return []
+        try:
+            children = os.open("thread-self/children", os.O_RDONLY, dir_fd=self.proc)
+        except OSError:
+            return []
+        with os.fdopen(children) as file:
+            return [int(pid) for pid in file.read().split()]
 
 
 def _open_to_all(path: str) -> bool:

@@ -23,7 +23,11 @@ __all__ = ["OpenTier"]
 
 _FEATURES: Final = (
     Feature("isolation", enforced=False, detail="none: code can do all that this user can; use it for debugging only"),
-    Feature("limits", enforced=True, detail="address space, files, file size by the kernel; wall clock, CPU, output by the host"),
+    Feature(
+        "limits",
+        enforced=True,
+        detail="address space, files, file size by the kernel; wall clock, CPU, output by the host",
+    ),
 )
 
 

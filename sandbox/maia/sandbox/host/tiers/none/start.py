@@ -1,4 +1,4 @@
-"""A session's supervisor, started as a program: ``python -m maia.sandbox.host.tiers.none.start CONTROL CHANNEL OUTPUT``."""
+"""A session's supervisor as a program; its arguments are inherited descriptors: ``start.py CONTROL CHANNEL OUTPUT``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maia.sandbox.confinement.cells import OpenCell
 
 
 def main() -> None:
-    """Warm up and supervise; the arguments are inherited descriptors. Imports by name: this side only launches the other."""
+    """Warm up and supervise. Imports by name: this side of the wall only launches what lies on the other."""
     control, channel, output = (int(number) for number in sys.argv[1:])
     import_module("maia.sandbox.guest.zygote").warm_up(tempfile.gettempdir())
     supervise = import_module("maia.sandbox.guest.supervisor").supervise

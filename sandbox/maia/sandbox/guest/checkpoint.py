@@ -1,0 +1,111 @@
+"""A session's one checkpoint: which fork is allowed, where it is held, how it wakes.
+
+A guest's fork asks a seccomp listener (seccomp_unotify(2)). The child writes one datagram to the cradle, a socket pair
+on which the kernel names each sender, and is stopped; it sleeps on a read from there until it is sent the same word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+from typing import Final
+
+__all__ = ["BIRTH", "Checkpoint"]
+
+BIRTH: Final = b"born"
+_NOTICE_BYTES: Final = 80  # struct seccomp_notif
+_RECEIVE_NOTICE: Final = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
+_ANSWER_NOTICE: Final = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
+_LET_IT_RUN: Final = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+class Checkpoint:
+    """At most one process, held."""
+
+    def __init__(self, listener: int, cradle: socket.socket) -> None:
+        """Nothing is allowed yet.
+
+        Args:
+            listener: Of the guest's filter.
+            cradle: The supervisor's end.
+        """
+        self.listener = listener
+        self.cradle = cradle
+        self.pid = 0
+        self._pidfd = -1
+        self._fork_allowed = False
+        cradle.setblocking(False)  # noqa: FBT003  the socket's own signature
+        cradle.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+    @property
+    def held(self) -> bool:
+        """Whether there is one, alive: the kernel may have chosen it when memory ran out."""
+        return self.pid != 0 and not select.select([self._pidfd], [], [], 0)[0]
+
+    def allow(self) -> None:
+        """Let the guest fork once, after the last checkpoint has gone."""
+        self.drop()
+        with contextlib.suppress(BlockingIOError):  # what guest code may have written there
+            while self.cradle.recv(64):
+                pass
+        self._fork_allowed = True
+
+    def forbid(self) -> None:
+        """Let it fork no more."""
+        self._fork_allowed = False
+
+    def answer(self) -> bool:
+        """Answer a thread of the guest that asks to fork. Returns whether anyone is left who could ask again."""
+        notice = bytearray(_NOTICE_BYTES)
+        try:
+            fcntl.ioctl(self.listener, _RECEIVE_NOTICE, notice)
+        except OSError as error:
+            return error.errno in (errno.ENOENT, errno.EINTR)  # it was killed while it asked
+        (number,) = struct.unpack_from("=Q", notice)
+        allowed, self._fork_allowed = self._fork_allowed, False
+        verdict = (0, _LET_IT_RUN) if allowed else (-errno.EPERM, 0)
+        with contextlib.suppress(OSError):  # it has been killed meanwhile
+            fcntl.ioctl(self.listener, _ANSWER_NOTICE, struct.pack("=QqiI", number, 0, *verdict))
+        return True
+
+    def born(self, guest: int) -> bool:
+        """Read the word of a fork, and hold the process. Returns whether it was one."""
+        try:
+            said, ancillary, _, _ = self.cradle.recvmsg(64, socket.CMSG_SPACE(_CREDENTIALS.size))
+        except BlockingIOError:
+            return False
+        pid = next((_CREDENTIALS.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS), 0)
+        if said != BIRTH or pid in (0, guest, os.getpid()) or self._fork_allowed:
+            return False  # guest code wrote it
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(pid)
+            self.pid = pid
+            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        return True
+
+    def wake(self) -> int:
+        """Let the held process go on; it is the guest now. Returns its number."""
+        pid = self.pid
+        signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+        self.cradle.send(BIRTH)
+        self.forget()
+        return pid
+
+    def drop(self) -> None:
+        """Kill it, if there is one."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self.forget()
+
+    def forget(self) -> None:
+        """It is no checkpoint any more."""
+        os.close(self._pidfd)
+        self.pid, self._pidfd = 0, -1
