@@ -1,19 +1,48 @@
-"""What the sandbox costs: medians of many, printed."""
+"""What the sandbox costs in each tier that works here: opening, a block, a tool call, a kill."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+
+import rich
+from tests.bench.measures import block_times, first_result, overrun
+from tests.bench.runtimes import HALF_GIGABYTE, UnavailableError
+from tests.bench.table import grid
+from tests.bench.tiers import Box, RemoteTier, Tier
+from tests.bench.timing import Times, in_turn
+
+from maia.sandbox import Tool
+from maia.sandbox.host.host import Policy
+from maia.sandbox.host.tiers.choice import TierName
+
+TIERS: tuple[TierName, ...] = ("jail", "landlock", "docker", "gvisor")
+POOLED = ("docker", "gvisor")
+
+OPEN = "open a session to its first result"
+COLD = "the same, no container ready"
+TOOL = "tool call from the guest and back"
+KILL = "a runaway block goes on after its limit"
+KEPT = "and earlier variables are kept"
+
+TO_REACH = {OPEN: "15; 30 docker", COLD: "800 docker", TOOL: "0.5; 2 remote", KILL: "500", KEPT: "yes"}
+
+CALLS = 10
+TIMED_CALLS = f"""
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+taken = []
+for _ in range({CALLS}):
+    start = time.perf_counter()
+    add(1, 2)
+    taken.append(time.perf_counter() - start)
+print(*taken)
+"""
 
-from tests.bench.table import show
-
-from maia.sandbox import Host, Limits, Session, Tool
-
-TWENTY_LINES = "\n".join(f"value_{i} = [n * {i} for n in range(10)]\ntotal = sum(value_{i}) + {i}" for i in range(10))
+Figures = dict[str, dict[str, str]]
+"""Cells by figure and runtime."""
 
 
 async def add(a: int, b: int) -> int:
@@ -21,88 +50,87 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
-async def picture(side: int) -> bytes:
-    """Bytes of a picture."""
-    return bytes(side * side * 3)
-
-
-TO_REACH = {
-    "open a session to first result": "≤ 20 ms",
-    "warm empty block, policy on / off": "≤ 2 ms",
-    "warm 20-line block, policy on / off": "≤ 2 ms",
-}
-
-TOOLS = [Tool.of(add), Tool.of(picture)]
-
-
-async def timed(what: Callable[[], Awaitable[object]], times: int) -> float:
-    """Median milliseconds of one call."""
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        await what()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken) * 1000
-
-
-async def open_to_first_result(host: Host) -> None:
-    async with await host.open(tools=TOOLS) as session:
-        assert (await session.run("print(add(1, 2))")).output == "3\n"
-
-
-def private_memory(session: Session) -> float:
-    """MiB that a session does not share with the zygote; needs root, since guests are not dumpable."""
-    lines = Path(f"/proc/{session.pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty"))) / 1024
-
-
-async def per_call(session: Session, call: str, times: int) -> float:
-    """Milliseconds of one tool call within a block, as the guest's own clock shows; the block is set up once."""
-    loop = f"for _ in range({times}):\n    {call}\n"
-    code = f"import time\nstart = time.perf_counter()\n{loop}print(time.perf_counter() - start)"
-    return float((await session.run(code)).output) / times * 1000
-
-
-async def hard_kill(host: Host) -> float:
-    """Seconds from the limit to the outcome of a block that cannot be stopped softly."""
-    async with await host.open(limits=Limits(wall_s=0.2)) as session:
-        start = time.perf_counter()
-        await session.run("sum(range(10**12))")
-        return time.perf_counter() - start - 0.2
-
-
-async def measure() -> list[tuple[str, str]]:
-    """Measure everything on one host."""
-    rows = []
-    with tempfile.TemporaryDirectory() as cache:
-        for label in ("start a host, first time", "start a host, root planned"):
-            start = time.perf_counter()
-            async with Host(cache_dir=Path(cache)):
-                rows.append((label, f"{time.perf_counter() - start:.2f} s"))
-        async with Host(cache_dir=Path(cache)) as host:
-            rows.append(
-                ("open a session to first result", f"{await timed(lambda: open_to_first_result(host), 50):.1f} ms")
+async def measure(figures: Figures) -> None:
+    """Measure every tier that works here, and fill in why the others do not."""
+    async with AsyncExitStack() as stack:
+        tiers: dict[str, Tier] = {}
+        cold: dict[str, Tier] = {}
+        tools = [Tool.of(add)]
+        for tier in (*(Tier(name, tools=tools) for name in TIERS), RemoteTier("jail", tools=tools)):
+            try:
+                tiers[tier.name] = await stack.enter_async_context(tier)
+                if tier.name in POOLED:
+                    cold[tier.name] = await stack.enter_async_context(Tier(tier.tier, pool_size=0))
+            except UnavailableError as error:
+                rich.print(f"{tier.name}: not measured. {error}")
+        for figure, opened in ((OPEN, tiers), (COLD, cold)):
+            _note(
+                figures[figure],
+                await in_turn({name: partial(first_result, opened[name]) for name in opened}, rounds=50),
             )
-            async with await host.open(tools=TOOLS) as session, await host.open(tools=TOOLS, policy="off") as plain:
-                for name, code in (("empty", "pass"), ("20-line", TWENTY_LINES)):
-                    on = await timed(lambda: session.run(code), 200)  # noqa: B023  awaited within the iteration
-                    off = await timed(lambda: plain.run(code), 200)  # noqa: B023  the same
-                    rows.append((f"warm {name} block, policy on / off", f"{on:.2f} / {off:.2f} ms"))
-                rows.append(("tool call", f"{await per_call(session, 'add(1, 2)', 500):.2f} ms"))
-                rows.append(("tool call returning 1 MB", f"{await per_call(session, 'picture(591)', 50):.2f} ms"))
-                try:
-                    rows.append(("private memory of a session", f"{private_memory(session):.1f} MiB"))
-                except PermissionError:
-                    rows.append(("private memory of a session", "only root can see it"))
-            rows.append(("hard kill after the limit", f"{await hard_kill(host):.2f} s"))
-            sessions = [await host.open() for _ in range(100)]
-            start = time.perf_counter()
-            await asyncio.gather(*(session.run("x = 1") for session in sessions))
-            rows.append(("100 open sessions, a block in each", f"{time.perf_counter() - start:.2f} s"))
-    return rows
+        for policy in ("restricted", "off"):
+            for setup, size in (("pass", ""), (HALF_GIGABYTE, ", 500 MB of variables")):
+                await _blocks(tiers, figures, policy, setup, size)
+        await _tool_calls(tiers, figures[TOOL])
+        await _kills(tiers, figures)
+
+
+async def _blocks(tiers: Mapping[str, Tier], figures: Figures, policy: Policy, setup: str, size: str) -> None:
+    """Round trips of a block, in one session of each tier."""
+    async with AsyncExitStack() as stack:
+        sessions: dict[str, Box] = {}
+        for name, tier in tiers.items():
+            sessions[name] = await tier.open(policy=policy)
+            stack.push_async_callback(sessions[name].close)
+            await sessions[name].run(setup)
+        label = f"block of 20 lines, policy {'on' if policy == 'restricted' else 'off'}{size}"
+        for pace, times in (await block_times(sessions, rounds=100)).items():
+            _note(figures[f"{label}, {pace}"], times)
+
+
+async def _tool_calls(tiers: Mapping[str, Tier], cells: dict[str, str]) -> None:
+    """As the guest's own clock shows them."""
+    async with AsyncExitStack() as stack:
+        sessions: dict[str, Box] = {}
+        for name, tier in tiers.items():
+            sessions[name] = await tier.open(policy="off")
+            stack.push_async_callback(sessions[name].close)
+        taken: dict[str, list[float]] = defaultdict(list)
+        for _ in range(20):
+            for name, session in sessions.items():
+                taken[name] += [float(seconds) for seconds in (await session.run(TIMED_CALLS)).split()]
+        _note(cells, {name: Times(tuple(seconds)) for name, seconds in taken.items()})
+
+
+async def _kills(tiers: Mapping[str, Tier], figures: Figures) -> None:
+    taken: dict[str, list[float]] = defaultdict(list)
+    kept: dict[str, list[bool]] = defaultdict(list)
+    for _ in range(5):
+        for name, tier in tiers.items():
+            seconds, there = await overrun(tier)
+            taken[name].append(seconds)
+            kept[name].append(there)
+    _note(figures[KILL], {name: Times(tuple(seconds)) for name, seconds in taken.items()})
+    figures[KEPT].update({name: "yes" if all(there) else "no" for name, there in kept.items()})
+
+
+def _note(cells: dict[str, str], times: Mapping[str, Times]) -> None:
+    cells.update({name: str(value) for name, value in times.items()})
 
 
 def main() -> None:
     """Print the table."""
-    rows = asyncio.run(measure())
-    show([(label, TO_REACH.get(label, ""), figure) for label, figure in rows])
+    figures: Figures = defaultdict(dict)
+    asyncio.run(measure(figures))
+    columns = list(figures[OPEN])
+    print("milliseconds, median and (90th percentile)")
+    rows = [
+        (figure, _to_reach(figure), *(cells.get(name, "") for name in columns)) for figure, cells in figures.items()
+    ]
+    grid(("figure", "to reach", *columns), rows)
+
+
+def _to_reach(figure: str) -> str:
+    if figure.startswith("block of 20 lines"):
+        return "2.5; 2 more remote" if "policy on" in figure else "0.5; 2 more remote"
+    return TO_REACH.get(figure, "")

@@ -10,7 +10,12 @@ from rich.table import Table
 
 def show(rows: Sequence[tuple[str, str, str]]) -> None:
     """Print figures: what, what was asked for, what was reached."""
-    table = Table("figure", "to reach", "reached", box=None, pad_edge=False)
+    grid(("figure", "to reach", "reached"), rows)
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print any table."""
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     Console(width=140).print(table)
