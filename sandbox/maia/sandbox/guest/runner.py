@@ -133,7 +133,7 @@ class Runner:
     def _touch(self) -> None:
         """Write to the memory that every block writes to.
 
-        The kernel copies a page when either of two processes first writes to it after a fork. Nobody waits for that now.
+        The kernel copies a page when one of two processes first writes to it after a fork. Nobody waits for it now.
         """
         frame = pb.HostFrame(run_block=pb.RunBlock(block_id=1, source=_TYPICAL))
         source = decode(encode(frame)[HEADER_BYTES:], pb.HostFrame).run_block.source

@@ -40,6 +40,7 @@ class Channel(asyncio.Protocol):
         self._lost = False
         self._reader: asyncio.Future[None] | None = None
         self._writers: asyncio.Future[None] | None = None
+        self._gone = asyncio.Event()
         self._transport: asyncio.Transport
 
     @classmethod
@@ -65,6 +66,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """The other end is closed, or this one."""
         self._lost = True
+        self._gone.set()
         _wake(self._reader)
         _wake(self._writers)
 
@@ -133,6 +135,10 @@ class Channel(asyncio.Protocol):
     def close(self) -> None:
         """End the stream; what was not read is lost."""
         self._transport.abort()  # not close(): what a guest did not read would hold it open
+
+    async def closed(self) -> None:
+        """Wait until the socket has been given back."""
+        await self._gone.wait()
 
     async def _take(self, count: int, *, begun: bool) -> bytes:
         if len(self._buffer) < count:

@@ -15,6 +15,7 @@ from maia.sandbox.host.tiers.remedies import unavailable
 from maia.sandbox.protocol.control import NONCE_BYTES, line, parse
 
 if TYPE_CHECKING:
+    from maia.execution.v1 import execution_pb2 as pb
     from maia.sandbox.host.tiers.tier import Ends
     from maia.sandbox.limits import Limits
 
@@ -78,36 +79,45 @@ class Guest:
         self._closed = False
 
     @classmethod
-    async def start(cls, ends: Ends, limits: Limits, tier: str) -> Guest:
+    async def open(cls, ends: Ends, tier: str) -> Guest:
+        """Take over a session's ends, closed by `close`.
+
+        Args:
+            ends: As a tier gives them.
+            tier: For messages.
+        """
+        try:
+            guest = cls(ends, await Channel.open(ends.channel), tier)
+        except BaseException:
+            ends.control.close()
+            ends.channel.close()
+            os.close(ends.output)
+            ends.destroy()
+            raise
+        asyncio.get_running_loop().add_reader(ends.control, guest._on_lines)
+        return guest
+
+    async def start(self, limits: Limits, first: pb.HostFrame) -> None:
         """Let the supervisor fork the guest.
 
         Args:
-            ends: Closed by `close`, also where this fails.
             limits: In force in the guest from its first moment.
-            tier: For messages.
+            first: The frame that it finds then.
 
         Raises:
             TierUnavailableError: The kernel refused a step.
             SandboxError: The guest ended before it was confined.
         """
-        guest = cls(ends, await Channel.open(ends.channel), tier)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(ends.control, guest._on_lines)
         names = ("memory_mb", "tmp_mb", "threads", "open_files")
-        try:
-            started = await guest._ask(
-                "start", "started", _START_S, limits={name: getattr(limits, name) for name in names}
-            )
-        except BaseException:
-            guest.close()
-            raise
-        guest.pid = cast("int", started["pid"]) or None
-        guest.in_force = InForce(
+        answer = self._expect("start", "started", limits={name: getattr(limits, name) for name in names})
+        await self.channel.send(first)
+        started = await self._wait(answer, _START_S)
+        self.pid = cast("int", started["pid"]) or None
+        self.in_force = InForce(
             landlock=cast("int", started["landlock"]),
             seccomp=bool(started["seccomp"]),
             checkpoints=bool(started["checkpoints"]),
         )
-        return guest
 
     # Orders
 

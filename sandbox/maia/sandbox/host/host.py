@@ -18,7 +18,7 @@ from maia.sandbox.protocol.toolspec import check_names
 from maia.sandbox.protocol.values import encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -152,24 +152,31 @@ class Host:
         Raises:
             SandboxError: As `open`.
         """
-        guest = await self._guest(self._started(), request, limits)
+
+        def guest() -> Awaitable[Guest]:
+            return self._guest(self._started(), request, limits)
 
         session = Session(
-            guest=guest, answers=answers, limits=limits, on_output=on_output, on_close=self._sessions.discard
+            guest=await guest(),
+            answers=answers,
+            limits=limits,
+            on_output=on_output,
+            on_close=self._sessions.discard,
+            renew=guest,
         )
         self._sessions.add(session)
         return session
 
     async def _guest(self, tier: Tier, request: pb.OpenSession, limits: Limits) -> Guest:
         """A guest that has its tools and is halted."""
-        guest = await Guest.start(await tier.open(limits), limits, tier.name)
+        guest = await Guest.open(await tier.open(limits), tier.name)
         try:
             async with asyncio.timeout(_READY_S):
-                await guest.channel.send(pb.HostFrame(open=request))
+                await guest.start(limits, pb.HostFrame(open=request))
                 frame = await guest.channel.receive()
-            if frame.WhichOneof("kind") != "ready":
-                raise SessionError("the guest did not begin by saying that it is ready")
-            await guest.halt()
+                if frame.WhichOneof("kind") != "ready":
+                    raise SessionError("the guest did not begin by saying that it is ready")
+                await guest.halt()
         except (ChannelEndedError, ProtocolError, TimeoutError) as error:
             guest.close()
             raise SandboxError("the guest ended before it was ready") from error

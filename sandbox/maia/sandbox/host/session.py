@@ -16,7 +16,7 @@ from maia.sandbox.limits import Outcome, State, Status, Usage
 from maia.sandbox.protocol.source import checked_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from maia.sandbox.host.answers import Answers
@@ -46,11 +46,13 @@ class Session:
         limits: Limits,
         on_output: Callable[[str], None] | None,
         on_close: Callable[[Session], None],
+        renew: Callable[[], Awaitable[Guest]],
     ) -> None:
         """Take over a guest that has said it is ready and is halted.
 
         Args:
             guest: Closed by `close`.
+            renew: Makes another guest like it: what a session has before its first block needs no checkpoint.
             answers: Answers its tool calls.
             limits: For each block.
             on_output: Called with each piece of output as it comes.
@@ -61,13 +63,14 @@ class Session:
         self._limits = limits
         self._on_output = on_output
         self._on_close = on_close
+        self._renew = renew
+        self._fresh = True
         self._blocks = 0
         self._watch: Watch | None = None
         self._over: SessionError | None = None
         self._closed = False
         self._busy = False
         self._checkpointing: asyncio.Task[None] | None = None
-        self._leave_checkpoint()
 
     @property
     def alive(self) -> bool:
@@ -95,7 +98,7 @@ class Session:
 
         Returns:
             How it ended. If its state is LOST, the session is over; if it is RESTORED, the variables are those from
-            before this block, and files in /tmp are as the block left them.
+            before this block; files in /tmp may be as the block left them.
 
         Raises:
             TypeError, ValueError: The code is no text, or too long; nothing was run.
@@ -150,6 +153,7 @@ class Session:
         if self._checkpointing is not None:
             self._checkpointing.cancel()
             await asyncio.wait([self._checkpointing])
+        await self._guest.channel.closed()
         self._on_close(self)
 
     # One block
@@ -209,6 +213,7 @@ class Session:
         output.drain(self._guest.output)
         if isinstance(ended, pb.GuestBlockEnded):
             state, status, text, code = State.KEPT, ended.status, ended.message[:_MAX_MESSAGE_CHARS], None
+            self._fresh = False
             self._leave_checkpoint()
         else:
             state, status, text, code = await self._after_death(ended), pb.STATUS_UNSPECIFIED, "", ended.code
@@ -218,16 +223,20 @@ class Session:
         return Outcome(status=final, message=message, output=output.text, state=state, usage=usage)
 
     async def _after_death(self, how: Exit) -> State:
-        """Go on from the checkpoint, if there is one."""
-        if how.checkpoint:
-            try:
+        """Go on from what there was before the block, if that can be had."""
+        try:
+            if how.checkpoint:
                 await self._guest.restore()
-            except (SandboxError, ChannelEndedError, TimeoutError):
-                pass  # as if there had been none
-            else:
                 self._answers.rewind()
                 self._leave_checkpoint()
                 return State.RESTORED
+            if self._fresh and self._over is None:
+                self._guest.close()
+                self._guest = await self._renew()
+                self._answers.rewind()
+                return State.RESTORED
+        except (SandboxError, ChannelEndedError, TimeoutError):
+            pass  # as if there had been nothing to go on from
         self._end(SessionLostError("the session's variables were lost when its last block was killed; open another"))
         return State.LOST
 
