@@ -2,8 +2,8 @@
 
 A setting has one name everywhere: `max_rounds` in the file, MAIA_MAX_ROUNDS in the environment, --max-rounds as a flag.
 The file is the one that --config or MAIA_CONFIG names, else ./maia.toml where there is one. Its tables [subject],
-[generation], … belong to the servers, which read the same file. Keys are read from the environment alone: files get
-copied and committed.
+[generation], …, [sandbox] belong to the servers, which read the same file. Keys are read from the environment alone:
+files get copied and committed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from maia.cli.errors import CommandError
+from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
+from maia.wire.addresses import Address
 
 ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -30,6 +32,12 @@ ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Where each server listens unless something else is said; also the names of the servers, in the order they start."""
+
+SANDBOX_ADDRESS: Final = "127.0.0.1:7416"
+"""Where `maia serve sandbox` listens unless something else is said. Nobody goes there unless told to: without an
+address sessions run on the machine of the command."""
+
+_TABLES: Final = (*ADDRESSES, "sandbox")
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -68,6 +76,9 @@ class Config(BaseModel):
     max_rounds: int = Field(25, ge=1, le=1000)
     seed: int = Field(0, ge=0, lt=2**63)
     policy: Literal["restricted", "off"] = "restricted"
+    sandbox_tier: TierName = "auto"
+    sandbox_address: str | None = None
+    allow_unisolated: bool = False
 
     wall_s: float = _LIMITS.wall_s
     cpu_s: float = _LIMITS.cpu_s
@@ -135,6 +146,7 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     except ValidationError as error:
         raise CommandError(_told(error, places), reason="SETTING_INVALID") from None
     config.limits  # noqa: B018  # says now, not at the first block, that a limit cannot be
+    _check_sandbox(config)
     return config
 
 
@@ -142,6 +154,22 @@ def environment_without_keys(environment: Mapping[str, str] | None = None) -> di
     """Return the environment for processes that need no key, which is every process but this one."""
     environment = os.environ if environment is None else environment
     return {name: value for name, value in environment.items() if name not in KEYS.values()}
+
+
+def _check_sandbox(config: Config) -> None:
+    """Refuse an address that sessions cannot be opened at.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL; or CommandError, SETTING_INVALID: a tier beside it.
+    """
+    if config.sandbox_address is None:
+        return
+    Address.parse(config.sandbox_address).require_local()
+    if config.sandbox_tier != "auto":
+        raise CommandError(
+            f"the sandbox host at {config.sandbox_address} isolates as it was started to; leave out sandbox_tier",
+            reason="SETTING_INVALID",
+        )
 
 
 def _settable() -> list[str]:
@@ -166,13 +194,13 @@ def _read(file: Path) -> dict[str, object]:
     for name, value in table.items():
         if name in KEYS:
             raise CommandError(f"in {file}: keys do not belong into files; set {KEYS[name]}", reason="SETTING_INVALID")
-        if name not in known and not (name in ADDRESSES and isinstance(value, dict)):
-            tables = ", ".join(f"[{server}]" for server in ADDRESSES)
+        if name not in known and not (name in _TABLES and isinstance(value, dict)):
+            tables = ", ".join(f"[{server}]" for server in _TABLES)
             raise CommandError(
                 f"in {file}: there is no setting {name!r}; valid: {', '.join(known)}; and the tables {tables}",
                 reason="SETTING_INVALID",
             )
-    return {name: value for name, value in table.items() if name not in ADDRESSES}
+    return {name: value for name, value in table.items() if name not in _TABLES}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:

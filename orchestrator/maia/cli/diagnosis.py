@@ -12,18 +12,17 @@ import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from maia.cli.config import KEYS, Config
 from maia.cli.errors import DONE, FAILED, CommandError
 from maia.cli.folders import check_writable, nearest
+from maia.cli.isolation import sandbox_rows
 from maia.cli.results import results_console
+from maia.cli.rows import Row, table_of
 from maia.cli.servers import exemplar_store
 from maia.orchestrator.clients import (
     SERVER_NAMES,
@@ -38,9 +37,6 @@ from maia.orchestrator.clients import (
 from maia.wire.channels import open_channel, wait_until_serving
 from maia.wire.errors import MaiaError, UnavailableError
 
-Mark = Literal["good", "note", "bad"]
-_MARKS: Final = {"good": Text("✓", "green"), "note": Text("·", "dim"), "bad": Text("✗", "red")}
-
 _SERVER_S: Final = 1.5
 _TORCH_S: Final = 60.0
 _FREE_MB: Final = 500
@@ -53,21 +49,6 @@ print(json.dumps({"version": torch.__version__, "devices": names + ["MPS"] * tor
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        topic: What is checked.
-        mark: "good", "note" (worth knowing), or "bad": `maia demo` cannot run.
-        detail: What was found, and what to do.
-    """
-
-    topic: str
-    mark: Mark
-    detail: str
-
-
 async def diagnose(config: Config) -> int:
     """Print what works here.
 
@@ -75,7 +56,7 @@ async def diagnose(config: Config) -> int:
         The exit code: 0 if the embedded demo can run.
     """
     parts = await asyncio.gather(
-        _python(), _packages(), _sandbox(config), _accelerators(), _servers(config), _keys(config), _folders(config)
+        _python(), _packages(), sandbox_rows(config), _accelerators(), _servers(config), _keys(config), _folders(config)
     )
     rows = [row for part in parts for row in part]
     show(results_console(), rows)
@@ -84,15 +65,7 @@ async def diagnose(config: Config) -> int:
 
 def show(console: Console, rows: Sequence[Row]) -> None:
     """Print the table and its meaning."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    table.add_column(overflow="fold")
-    topic = ""
-    for row in rows:
-        table.add_row(Text(row.topic if row.topic != topic else "", "bold"), _MARKS[row.mark], Text(row.detail))
-        topic = row.topic
-    console.print(table)
+    console.print(table_of(rows))
     bad = [row for row in rows if row.mark == "bad"]
     verdict = f"maia demo cannot run here: {len(bad)} of these must be mended." if bad else "maia demo can run here."
     console.print(Text(verdict, "bold red" if bad else "bold green"))
@@ -112,20 +85,6 @@ async def _packages() -> list[Row]:
             rows.append(Row("packages", "good", f"{name} {importlib.metadata.version(name)}"))
         except importlib.metadata.PackageNotFoundError:
             rows.append(Row("packages", "bad", f"{name} is not installed: pip install 'maia[demo]', or make setup"))
-    return rows
-
-
-async def _sandbox(config: Config) -> list[Row]:
-    from maia.sandbox import probe  # its module is loaded by name only
-
-    report = await probe(cache_dir=config.cache_dir)
-    if not report.available:
-        return [Row("sandbox", "bad", feature.detail) for feature in report.features]
-    rows = [Row("sandbox", "good", f"sessions are isolated by the {report.tier}")]
-    rows += [
-        Row("sandbox", "good" if feature.enforced else "note", f"{feature.name}: {feature.detail}")
-        for feature in report.features
-    ]
     return rows
 
 

@@ -19,6 +19,9 @@ def doctor(
     editing_address: flags.EditingAddress = None,
     exemplars_address: flags.ExemplarsAddress = None,
     description_address: flags.DescriptionAddress = None,
+    sandbox_tier: flags.SandboxTier = None,
+    sandbox_address: flags.SandboxAddress = None,
+    allow_unisolated: flags.AllowUnisolated = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

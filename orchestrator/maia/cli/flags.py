@@ -13,6 +13,7 @@ import typer
 _SETTINGS = "Settings"
 _SERVERS = "Servers"
 _LIMITS = "Limits of a code block"
+_SANDBOX = "The sandbox"
 
 ConfigFile = Annotated[
     Path | None,
@@ -64,9 +65,45 @@ Policy = Annotated[
     str | None,
     typer.Option(
         metavar="restricted|off",
-        help="Language rules for the agent's code, on top of the sandbox.",
+        help="Language rules, which refuse early and readably what the isolation would stop.",
         show_default="restricted",
-        rich_help_panel=_LIMITS,
+        rich_help_panel=_SANDBOX,
+    ),
+]
+
+
+def _tier(*names: str) -> object:
+    return typer.Option(
+        *names,
+        metavar="auto|jail|gvisor|docker|landlock|none",
+        help="How code is isolated; `maia sandbox tiers` says what works here.",
+        show_default="auto",
+        rich_help_panel=_SANDBOX,
+    )
+
+
+def _sandbox_address(*names: str) -> object:
+    return typer.Option(
+        *names,
+        metavar="ADDRESS",
+        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path.",
+        show_default="on this machine",
+        rich_help_panel=_SANDBOX,
+    )
+
+
+# Where a command is about the sandbox alone, both may go without its name.
+SandboxTier = Annotated[str | None, _tier("--sandbox-tier")]
+SandboxAddress = Annotated[str | None, _sandbox_address("--sandbox-address")]
+Tier = Annotated[str | None, _tier("--tier", "--sandbox-tier")]
+TierAddress = Annotated[str | None, _sandbox_address("--address", "--sandbox-address")]
+AllowUnisolated = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unisolated",
+        help="Allow the tier none, which isolates nothing, for debugging.",
+        rich_help_panel=_SANDBOX,
+        show_default=False,
     ),
 ]
 WallSeconds = Annotated[

@@ -17,6 +17,7 @@ from maia.cli.errors import DONE, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.finished import REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
+from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
 from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
@@ -31,7 +32,7 @@ from maia.orchestrator.report import UnitResult, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.tasks import load_task
-from maia.orchestrator.wiring import AgentSettings, Lab, open_lab
+from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 
 _ASK_S: Final = 30.0
@@ -98,8 +99,10 @@ class Investigation:
             keys=keys_of(self.config),
             backbone=BackboneSettings(max_tokens=self.config.max_tokens, limit_field=self.config.limit_field),
         )
-        async with open_lab(where.addresses, agent, self.config.cache_dir) as lab:
-            self.progress.done("the sandbox is open")
+        async with open_lab(where.addresses, agent, sandbox_of(self.config)) as lab:
+            self.progress.done(f"the sandbox is open ({lab.host.tier})")
+            if lab.host.tier == "none":
+                self.progress.note(UNISOLATED)
             yield lab
 
     async def _investigate(self, unit: UnitName, lab: Lab) -> None:
@@ -198,6 +201,16 @@ async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
     return [
         UnitName(info.name, layer, index) for layer, indices in wish.choose(sizes, seed).items() for index in indices
     ]
+
+
+def sandbox_of(config: Config) -> SandboxSettings:
+    """Return where code is run."""
+    return SandboxSettings(
+        config.cache_dir,
+        tier=config.sandbox_tier,
+        address=config.sandbox_address,
+        allow_unisolated=config.allow_unisolated,
+    )
 
 
 def keys_of(config: Config) -> BackboneKeys:

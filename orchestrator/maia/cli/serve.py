@@ -21,26 +21,33 @@ def register(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="subject, generation, editing, exemplars or description.")
+        str, typer.Argument(metavar="NAME", help="subject, generation, editing, exemplars, description or sandbox.")
     ] = "",
 ) -> NoReturn:
     """Run one server in the foreground, with its own flags.
 
-    It listens where `maia run` expects it and logs to standard error; Ctrl-C ends it. What it can be told:
-    `maia serve subject --help`. For example:
+    It listens where `maia run` expects it, the sandbox at 127.0.0.1:7416, and logs to standard error; Ctrl-C ends it.
+    What it can be told: `maia serve subject --help`. For example:
 
         maia serve subject --model scenes-cnn
+
+        maia serve sandbox --max-sessions 50
     """
-    from maia.cli.config import ADDRESSES, load_config  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, SANDBOX_ADDRESS, load_config  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")
         raise typer.Exit
-    if name not in ADDRESSES:
-        raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}")
-    listen = () if _has(context.args, "--listen") else ("--listen", load_config({}).address(name))
+    if name not in ADDRESSES and name != "sandbox":
+        raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}, sandbox")
+    settings = load_config({})
+    if name == "sandbox":
+        module, address = "maia.sandbox.remote", settings.sandbox_address or SANDBOX_ADDRESS
+    else:
+        module, address = f"maia.services.{name}", settings.address(name)
+    listen = () if _has(context.args, "--listen") else ("--listen", address)
     # The server takes this process's place: signals and exit code need no relay.
-    os.execv(sys.executable, [sys.executable, "-m", f"maia.services.{name}", *listen, *context.args])  # noqa: S606  # the program is our own
+    os.execv(sys.executable, [sys.executable, "-m", module, *listen, *context.args])  # noqa: S606  # the program is our own
 
 
 def _has(arguments: list[str], flag: str) -> bool:

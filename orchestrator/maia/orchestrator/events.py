@@ -54,7 +54,10 @@ Why = Literal["task", "results", "no_code", "empty_reply", "cut_block", "format"
 
 @dataclass(config=_STRICT, slots=True)
 class RunStarted:
-    """First event. `config` is the whole configuration without secrets; `servers` their names and revisions."""
+    """First event. `config` is the whole configuration without secrets; `servers` their names and revisions.
+
+    `sandbox` has the tier, the policy, and the features: what the tier enforced on that machine, and what it did not.
+    """
 
     unit: UnitName
     agent: str

@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -173,7 +173,11 @@ class _Run:
                 "editing": f"{self.editor.name} {self.editor.revision}",
                 "description": f"{self.describer.name} {self.describer.revision}",
             },
-            sandbox={"tier": self.lab.host.tier, "policy": self.settings.policy},
+            sandbox={
+                "tier": self.lab.host.tier,
+                "policy": self.settings.policy,
+                "features": [asdict(feature) for feature in self.lab.host.features],
+            },
             config=self.settings.config,
             system_prompt=self.task.system_prompt(
                 api=api_text(),

@@ -10,7 +10,16 @@ from maia.orchestrator.conversation import Part, Text
 from maia.orchestrator.events import BlockEnded, BlockOutput, BlockStarted, Displayed
 from maia.orchestrator.protocols import Shown
 from maia.orchestrator.record import Record
-from maia.sandbox import Outcome, SandboxError, Session, SessionError, State, Status
+from maia.sandbox import (
+    HostGoneError,
+    Outcome,
+    RemoteSession,
+    SandboxError,
+    Session,
+    SessionError,
+    State,
+    Status,
+)
 from maia.wire.errors import InternalError
 
 MAX_SHOWN_CHARS: Final = 20_000
@@ -80,8 +89,8 @@ class SandboxWorkbench:
 
     record: Record
     transcript: Transcript
-    open_session: Callable[[], Awaitable[Session]]
-    _session: Session | None = None
+    open_session: Callable[[], Awaitable[Session | RemoteSession]]
+    _session: Session | RemoteSession | None = None
 
     async def run(self, number: int, code: str) -> Shown:
         """Run one block; see `protocols.Workbench`."""
@@ -108,6 +117,8 @@ class SandboxWorkbench:
             self._session = await self.open_session()
         try:
             return _ended(block, await self._session.run(code))
+        except HostGoneError:
+            raise  # no doing of the block, so nothing to show to whoever wrote it
         except SessionError as error:
             return _not_run(block, str(error), State.LOST)
         except (TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from maia.sandbox.errors import (
+        HostGoneError,
         ProtocolError,
         SandboxError,
         SessionError,
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
         ToolError,
     )
     from maia.sandbox.host.host import Host
-    from maia.sandbox.host.report import TierReport, probe
+    from maia.sandbox.host.report import TierReport, probe, probe_all
     from maia.sandbox.host.session import Session
+    from maia.sandbox.host.tiers.choice import TierName
     from maia.sandbox.host.tiers.jail.plan import user_cache_dir
     from maia.sandbox.host.tiers.tier import Feature
     from maia.sandbox.host.tools import ImageSource, Tool
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Feature": "host.tiers.tier",
     "Host": "host.host",
+    "HostGoneError": "errors",
     "ImageRef": "protocol.types",
     "ImageSource": "host.tools",
     "Limits": "limits",
@@ -62,6 +65,7 @@ _HOME = {
     "State": "limits",
     "Status": "limits",
     "SyncSandbox": "sync",
+    "TierName": "host.tiers.choice",
     "TierReport": "host.report",
     "TierUnavailableError": "errors",
     "Tool": "host.tools",
@@ -69,12 +73,14 @@ _HOME = {
     "ToolSpec": "protocol.toolspec",
     "Usage": "limits",
     "probe": "host.report",
+    "probe_all": "host.report",
     "user_cache_dir": "host.tiers.jail.plan",
 }
 
 __all__ = [
     "Feature",
     "Host",
+    "HostGoneError",
     "ImageRef",
     "ImageSource",
     "Limits",
@@ -93,6 +99,7 @@ __all__ = [
     "State",
     "Status",
     "SyncSandbox",
+    "TierName",
     "TierReport",
     "TierUnavailableError",
     "Tool",
@@ -100,6 +107,7 @@ __all__ = [
     "ToolSpec",
     "Usage",
     "probe",
+    "probe_all",
     "user_cache_dir",
 ]
 

@@ -6,7 +6,8 @@
     ├── TierUnavailableError   the kernel refuses what isolation needs; nothing was run
     ├── SessionsFullError      a remote host has as many sessions as it may; `retry_after_s` says when to ask again
     ├── SessionError           this session is over: it died, broke the protocol or was closed; others are unharmed
-    │   └── SessionLostError   a block was killed earlier and its variables with it; open another session
+    │   ├── SessionLostError   a block was killed earlier and its variables with it; open another session
+    │   └── HostGoneError      the host elsewhere ended or is out of reach: no fault of the block that ran
     ├── ProtocolError          a frame or a value outside the rules; a session turns it into a SessionError
     └── ToolError              the caller's fault: raised by a tool, it arrives in the guest as an exception
 
@@ -16,6 +17,7 @@ What a block does wrong is none of these: it is an `Outcome`.
 from __future__ import annotations
 
 __all__ = [
+    "HostGoneError",
     "ProtocolError",
     "SandboxError",
     "SessionError",
@@ -66,6 +68,10 @@ class SessionError(SandboxError):
 
 class SessionLostError(SessionError):
     """The session's process was killed by an earlier block; its variables are gone."""
+
+
+class HostGoneError(SessionError):
+    """The remote host that held the session has ended it or is out of reach, through no fault of the session's code."""
 
 
 class ProtocolError(SandboxError):

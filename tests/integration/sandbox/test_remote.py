@@ -15,6 +15,7 @@ from maia.execution.v1 import execution_pb2 as pb
 from maia.execution.v1 import execution_pb2_grpc
 from maia.sandbox import (
     Host,
+    HostGoneError,
     ImageRef,
     Limits,
     Pixels,
@@ -89,7 +90,7 @@ TOOLS = [Tool.of(echo, "tools.echo"), Tool.of(names, "names"), Tool.of(fail, "to
 async def sessions_of(host: RemoteHost) -> int:
     """How many sessions the host has, as it says itself."""
     async with RemoteHost(host.address) as asked:
-        return asked._about.sessions
+        return asked.sessions
 
 
 async def test_the_host_says_how_it_isolates(remote: RemoteHost, host: Host) -> None:
@@ -344,13 +345,13 @@ async def test_a_host_that_goes_away_ends_its_sessions_with_its_address(host: Ho
         running_block = asyncio.create_task(busy.run("while True: pass"))
         await asyncio.sleep(0.1)
         await server.abort()
-        with pytest.raises(SessionError, match=server.address):
+        with pytest.raises(HostGoneError, match=server.address):
             await running_block
         for _ in range(100):
             if not idle.alive:
                 break
             await asyncio.sleep(0.02)
-        with pytest.raises(SessionError, match=server.address):
+        with pytest.raises(HostGoneError, match=server.address):
             await idle.run("pass")
         with pytest.raises(SandboxError, match=server.address):
             await remote.open()

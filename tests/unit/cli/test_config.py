@@ -42,7 +42,7 @@ def test_a_file_in_the_folder_is_read_and_a_named_one_instead_of_it(tmp_path: Pa
 
 
 def test_tables_of_servers_may_stand_in_the_same_file(tmp_path: Path) -> None:
-    (tmp_path / "maia.toml").write_text('seed = 1\n[subject]\nmodel = "scene-neurons"\n')
+    (tmp_path / "maia.toml").write_text('seed = 1\n[subject]\nmodel = "scene-neurons"\n[sandbox]\nmax_sessions = 3\n')
     assert config().seed == 1
 
 
@@ -89,6 +89,14 @@ def test_keys_come_from_the_environment_and_go_nowhere() -> None:
 def test_servers_get_an_environment_without_keys() -> None:
     given = {"PATH": "/bin", "MAIA_SUBJECT_MODEL": "x", **dict.fromkeys(KEYS.values(), SECRET)}
     assert environment_without_keys(given) == {"PATH": "/bin", "MAIA_SUBJECT_MODEL": "x"}
+
+
+def test_the_sandbox_has_one_name_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "maia.toml").write_text('sandbox_tier = "docker"\npolicy = "off"\n')
+    assert config().sandbox_tier == "docker"
+    settings = config({"sandbox_tier": "none"}, {"MAIA_SANDBOX_TIER": "gvisor", "MAIA_ALLOW_UNISOLATED": "true"})
+    assert (settings.sandbox_tier, settings.allow_unisolated, settings.policy) == ("none", True, "off")
+    assert settings.public()["sandbox_tier"] == "none"
 
 
 def test_names_agree_with_those_who_use_them() -> None:

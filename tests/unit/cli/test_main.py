@@ -17,6 +17,7 @@ from maia.services.exemplars.dataset import DEFAULT_SIZE
 
 COMMANDS = (
     ["demo"], ["run"], ["measure"], ["up"], ["serve"], ["exemplars", "build"], ["report"], ["doctor"],
+    ["sandbox", "run"], ["sandbox", "tiers"],
 )  # fmt: skip
 UNIT = ["--model", "scene-neurons", "--units", "mono=1"]
 
@@ -81,7 +82,25 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
         (["measure", "--model", "m", "--unit", "3", "x.png"], "layer3:12"),
         (["measure", "--model", "m", "--unit", "a:3", "gone.png"], "gone.png cannot be read: No such file"),
         (["measure", "--model", "m", "--unit", "a:3", "text.png"], "text.png is no picture to measure"),
-        (["serve", "nothing"], "valid: subject, generation, editing, exemplars, description"),
+        (["serve", "nothing"], "valid: subject, generation, editing, exemplars, description, sandbox"),
+        (["run", "--sandbox-tier", "castle", *UNIT], "--sandbox-tier: input should be 'auto', 'jail'"),
+        (["run", "--sandbox-address", "there", *UNIT], "'there' is no address"),
+        (["run", "--sandbox-address", "192.0.2.1:7416", *UNIT], "not on this machine"),
+        (["run", "--sandbox-address", "127.0.0.1:1", "--sandbox-tier", "jail", *UNIT], "leave out sandbox_tier"),
+        (["sandbox", "run"], "FILE"),
+        (["sandbox", "run", "gone.py"], "gone.py cannot be read: No such file"),
+        (["sandbox", "run", "-", "-"], "give - once"),
+        (["sandbox", "run", "."], "cannot be read: Is a directory"),
+        (["sandbox", "run", "noise.py"], "noise.py is no UTF-8 text"),
+        (["sandbox", "run", "long.py"], "long.py has more than 1,048,576 bytes"),
+        (["sandbox", "run", "text.png", "gone.py"], "gone.py cannot be read"),
+        (["sandbox", "run", "--tier", "castle", "text.png"], "--sandbox-tier: input should be 'auto', 'jail'"),
+        (["sandbox", "run", "--policy", "loose", "text.png"], "'restricted' or 'off'"),
+        (["sandbox", "run", "--wall-s", "0", "text.png"], "wall_s is 0"),
+        (["sandbox", "run", "--memory-mb", "1", "text.png"], "memory_mb is 1"),
+        (["sandbox", "run", "--seed", "-1", "text.png"], "--seed"),
+        (["sandbox", "run", "--address", "there", "text.png"], "'there' is no address"),
+        (["sandbox", "walk"], "walk"),
         (["report", "gone"], "no folder gone"),
         (["report", "."], "no journal under ."),
         (["exemplars", "forget"], "forget"),
@@ -92,6 +111,8 @@ def test_a_wrong_word_is_answered_in_one_line(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "noise.py").write_bytes(b"x = '\xff'")
+    (tmp_path / "long.py").write_text("#" * (1 << 20) + "#")
     assert main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.err.startswith("error: ")
@@ -114,6 +135,8 @@ def test_the_help_names_the_defaults_that_hold() -> None:
     fields = Config.model_fields
     for setting, flag in (
         ("policy", flags.Policy),
+        ("sandbox_tier", flags.SandboxTier),
+        ("allow_unisolated", flags.AllowUnisolated),
         ("wall_s", flags.WallSeconds),
         ("cpu_s", flags.CpuSeconds),
         ("memory_mb", flags.MemoryMb),

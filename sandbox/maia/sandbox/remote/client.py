@@ -73,6 +73,11 @@ class RemoteHost:
         return features_of(self._about.features)
 
     @property
+    def sessions(self) -> int:
+        """Sessions that it had open, of all its clients, when it was connected to."""
+        return self._about.sessions
+
+    @property
     def session_limit(self) -> int:
         """Most sessions that the host has at once."""
         return self._about.session_limit

@@ -11,7 +11,7 @@ from typing import Final, Self, TypeAlias
 import grpc
 
 from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.errors import ProtocolError, SessionError, SessionLostError
+from maia.sandbox.errors import HostGoneError, ProtocolError, SessionError, SessionLostError
 from maia.sandbox.host.answers import Answers
 from maia.sandbox.host.tiers.tier import Feature
 from maia.sandbox.limits import Outcome, State
@@ -154,7 +154,7 @@ class RemoteSession:
         try:
             while isinstance(response := await self._call.read(), pb.SessionResponse):
                 self._take(response)
-            self._fail(SessionError(f"the sandbox host at {self._address} ended the session"))
+            self._fail(HostGoneError(f"the sandbox host at {self._address} ended the session"))
         except grpc.aio.AioRpcError as error:
             self._fail(session_error(error, self._address))
         except Exception as error:  # noqa: BLE001  whatever `on_output` raises leaves `run`
@@ -164,7 +164,7 @@ class RemoteSession:
         kind = response.WhichOneof("kind")
         block = self._block
         if block is None or block.done():
-            raise SessionError(f"the sandbox host at {self._address} broke the protocol: {kind} without a block")
+            raise HostGoneError(f"the sandbox host at {self._address} broke the protocol: {kind} without a block")
         if kind == "output":
             if self._on_output is not None:
                 self._on_output(response.output.text)
@@ -178,7 +178,7 @@ class RemoteSession:
                 )
             block.set_result(outcome)
         else:
-            raise SessionError(f"the sandbox host at {self._address} broke the protocol: {kind} out of order")
+            raise HostGoneError(f"the sandbox host at {self._address} broke the protocol: {kind} out of order")
 
     async def _answer(self, call: pb.ToolCall, before: asyncio.Task[None] | None) -> None:
         """Execute one tool call and send its result."""

@@ -8,7 +8,14 @@ from typing import Final
 
 import grpc
 
-from maia.sandbox.errors import ProtocolError, SandboxError, SessionError, SessionsFullError, TierUnavailableError
+from maia.sandbox.errors import (
+    HostGoneError,
+    ProtocolError,
+    SandboxError,
+    SessionError,
+    SessionsFullError,
+    TierUnavailableError,
+)
 from maia.wire.errors import (
     AbortedError,
     InvalidRequestError,
@@ -87,4 +94,4 @@ def session_error(error: grpc.aio.AioRpcError, address: str) -> SessionError:
     told = from_rpc(error, server=f"sandbox host at {address}")
     if told.reason == "SESSION_BROKEN":
         return SessionError(told.message)
-    return SessionError(f"the session at the sandbox host {address} is over: {told.message}")
+    return HostGoneError(f"the session at the sandbox host {address} is over: {told.message}")
