@@ -24,6 +24,7 @@ POOLED = ("docker", "gvisor")
 
 OPEN = "open a session to its first result"
 COLD = "the same, no container ready"
+BLOCK = "block of 20 lines"
 TOOL = "tool call from the guest and back"
 KILL = "a runaway block goes on after its limit"
 KEPT = "and earlier variables are kept"
@@ -69,7 +70,7 @@ async def measure(figures: Figures) -> None:
                 await in_turn({name: partial(first_result, opened[name]) for name in opened}, rounds=50),
             )
         for policy in ("restricted", "off"):
-            for setup, size in (("pass", ""), (HALF_GIGABYTE, ", 500 MB of variables")):
+            for setup, size in (("pass", ""), (HALF_GIGABYTE, ", 500 MB held")):
                 await _blocks(tiers, figures, policy, setup, size)
         await _tool_calls(tiers, figures[TOOL])
         await _kills(tiers, figures)
@@ -83,7 +84,7 @@ async def _blocks(tiers: Mapping[str, Tier], figures: Figures, policy: Policy, s
             sessions[name] = await tier.open(policy=policy)
             stack.push_async_callback(sessions[name].close)
             await sessions[name].run(setup)
-        label = f"block of 20 lines, policy {'on' if policy == 'restricted' else 'off'}{size}"
+        label = f"{BLOCK}, policy {'on' if policy == 'restricted' else 'off'}{size}"
         for pace, times in (await block_times(sessions, rounds=100)).items():
             _note(figures[f"{label}, {pace}"], times)
 
@@ -122,15 +123,15 @@ def main() -> None:
     """Print the table."""
     figures: Figures = defaultdict(dict)
     asyncio.run(measure(figures))
-    columns = list(figures[OPEN])
+    columns = [*TIERS, "jail, remote"]
     print("milliseconds, median and (90th percentile)")
     rows = [
-        (figure, _to_reach(figure), *(cells.get(name, "") for name in columns)) for figure, cells in figures.items()
+        (figure, _to_reach(figure), *(cells.get(name, "-") for name in columns)) for figure, cells in figures.items()
     ]
     grid(("figure", "to reach", *columns), rows)
 
 
 def _to_reach(figure: str) -> str:
-    if figure.startswith("block of 20 lines"):
+    if figure.startswith(BLOCK):
         return "2.5; 2 more remote" if "policy on" in figure else "0.5; 2 more remote"
     return TO_REACH.get(figure, "")
