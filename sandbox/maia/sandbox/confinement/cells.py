@@ -26,9 +26,12 @@ class PlainCell:
     def after_fork(self) -> None:
         """Nothing to undo."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:  # noqa: ARG002  the container has its own
+    def enter_session(self) -> None:
         """The container is the session's own."""
         self.proc = _open_proc()
+
+    def bound_session(self, limits: dict[str, int]) -> None:
+        """The container was made with its bounds."""
 
     def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
         """Give up /proc and /sys too, where there is Landlock."""
@@ -56,9 +59,12 @@ class OpenCell:
     def after_fork(self) -> None:
         """Nothing to undo."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:  # noqa: ARG002  nothing is made
+    def enter_session(self) -> None:
         """Nothing of its own."""
         self.proc = _open_proc()
+
+    def bound_session(self, limits: dict[str, int]) -> None:
+        """Nothing is shared."""
 
     def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
         """Bound memory, files and descriptors."""

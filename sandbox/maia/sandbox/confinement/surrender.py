@@ -94,8 +94,15 @@ class Cell(Protocol):
     def after_fork(self) -> None:
         """There too: undo the preparation."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:
+    def enter_session(self) -> None:
         """In the supervisor, before it forks the guest: make what the session has of its own.
+
+        Raises:
+            OSError: The kernel refused a step.
+        """
+
+    def bound_session(self, limits: dict[str, int]) -> None:
+        """There too, once the session's limits are known: bound what is shared by its processes.
 
         Raises:
             OSError: The kernel refused a step.
@@ -105,7 +112,7 @@ class Cell(Protocol):
         """In the guest, before it runs code: `surrender`, with what the tier knows."""
 
     def enter_supervisor(self) -> None:
-        """In the supervisor, after it has forked the guest: give up what it needs no longer."""
+        """There too, at last: give up what is needed no longer."""
 
     def leave_session(self) -> None:
         """In the supervisor, at its end: remove what the session had of its own."""

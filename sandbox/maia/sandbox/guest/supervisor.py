@@ -88,64 +88,80 @@ class _Supervisor:
     # Starting
 
     def serve(self, output: int) -> None:
-        """Start the guest on the host's first line, then do what the next lines say, until there are no more."""
-        messages: list[dict[str, object]] | None = []
-        while not messages:
-            messages = self._lines.read()
-            if messages is None:
-                return
-        limits = messages.pop(0)["limits"]
-        assert isinstance(limits, dict)
+        """Fork the guest, let it start on the host's first line, then do what the next say, until there are no more.
+
+        All that does not depend on limits is done before that line comes, while nobody waits for it.
+        """
+        with contextlib.suppress(OSError):  # the first of a pid namespace is that already
+            kernel.prctl("child subreaper", kernel.PR_SET_CHILD_SUBREAPER, 1)
         bell = _make_bell()
-        if not self._start(output, limits):
+        try:
+            self._cell.enter_session()
+            cradle = self._fork(output)
+            first = self._first()
+            if first is None:
+                return
+            self._cell.bound_session(first)
+            self._cell.enter_supervisor()
+        except OSError as error:
+            step = str(getattr(error, "step", f"preparing the session at {error.filename}"))
+            self._tell(tell="refused", step=step, errno=error.errno or 0)
+            return
+        if not self._start(cradle, first):
             return
         self._events.register(self._control, select.POLLIN)
         self._events.register(bell, select.POLLIN)
-        while messages is not None:
-            self._obey(messages)
-            messages = self._next(bell)
+        while self._next(bell):
+            pass
         if self._checkpoint:
             self._checkpoint.drop()
         with contextlib.suppress(ProcessLookupError):
             self._signal(signal.SIGKILL)
 
-    def _next(self, bell: int) -> list[dict[str, object]] | None:
-        """Wait for something to happen, and see to it; returns what the host says, None when it has gone."""
-        messages: list[dict[str, object]] | None = []
-        for descriptor, _ in self._events.poll():
-            if descriptor == self._control.fileno():
-                messages = self._lines.read()
-            elif descriptor == bell:
-                os.read(bell, 4096)
-                self._reap()
-            elif self._checkpoint and descriptor == self._checkpoint.listener:
-                if not self._checkpoint.answer():
-                    self._events.unregister(descriptor)
-            elif self._checkpoint and self._checkpoint.born(self._guest):
-                self._events.unregister(descriptor)
-                self._tell(tell="checkpointed", made=self._checkpoint.held)
-        return messages
+    def _next(self, bell: int) -> bool:
+        """Wait for something to happen, and see to it. Returns whether the host is still there."""
+        ready = [descriptor for descriptor, _ in self._events.poll()]
+        if self._control.fileno() in ready:  # first: it may be the permission for a fork that is asked for now
+            messages = self._lines.read()
+            if messages is None:
+                return False
+            self._obey(messages)
+        if bell in ready:
+            os.read(bell, 4096)
+            self._reap()
+        if self._checkpoint and self._checkpoint.listener in ready and not self._checkpoint.answer():
+            self._events.unregister(self._checkpoint.listener)
+        if self._checkpoint and self._checkpoint.cradle.fileno() in ready and self._checkpoint.born(self._guest):
+            self._events.unregister(self._checkpoint.cradle)
+            self._tell(tell="checkpointed", made=self._checkpoint.held)
+        return True
 
-    def _start(self, output: int, limits: dict[str, int]) -> bool:
-        """Fork the guest. Returns whether it is confined and reads frames; the host has been told either way."""
-        with contextlib.suppress(
-            OSError
-        ):  # not the first of a pid namespace, nor allowed to be a reaper: as good as either
-            kernel.prctl("child subreaper", kernel.PR_SET_CHILD_SUBREAPER, 1)
-        try:
-            self._cell.enter_session(limits)
-        except OSError as error:
-            step = str(getattr(error, "step", "prepare the session"))
-            self._tell(tell="refused", step=step, errno=error.errno or 0)
-            return False
-        cradle, guests_cradle = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _fork(self, output: int) -> socket.socket:
+        """Make the guest, which waits for its limits. Returns the supervisor's end of the cradle."""
+        cradle, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._guest = os.fork()
         if self._guest == 0:
-            self._become_guest(GuestEnds(self._channel.fileno(), guests_cradle.fileno()), output, limits)
+            cradle.close()
+            self._become_guest(guests, output)
         os.close(output)
-        guests_cradle.close()
+        guests.close()
         self._watch_memory()
-        self._cell.enter_supervisor()
+        return cradle
+
+    def _first(self) -> dict[str, int] | None:
+        """Wait for the first line. Returns the limits in it, None when the host has gone."""
+        messages: list[dict[str, object]] | None = []
+        while not messages:
+            messages = self._lines.read()
+            if messages is None:
+                return None
+        limits = messages[0]["limits"]  # nothing follows it before it is answered
+        assert isinstance(limits, dict)
+        return limits
+
+    def _start(self, cradle: socket.socket, limits: dict[str, int]) -> bool:
+        """Let the guest confine itself. Returns whether it has; the host is told either way."""
+        cradle.send(json.dumps(limits).encode())
         told, descriptors, _, _ = socket.recv_fds(cradle, 4096, 1)
         if not told:
             return False  # it ended before it could say why
@@ -156,16 +172,19 @@ class _Supervisor:
         if descriptors:
             self._checkpoint = Checkpoint(descriptors[0], cradle)
             self._events.register(descriptors[0], select.POLLIN)
-        self._tell(tell="started", checkpoints=bool(descriptors), pid=self._guest_outside, **message)
+        self._tell_of_guest(tell="started", checkpoints=bool(descriptors), **message)
         return True
 
-    def _become_guest(self, own: GuestEnds, output: int, limits: dict[str, int]) -> NoReturn:
+    def _become_guest(self, cradle: socket.socket, output: int) -> NoReturn:
         """In the fork. Whatever happens, it ends here and not in the supervisor's loop."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a checkpoint that is no longer needed leaves no zombie
-            ends = self._cell.enter_guest(own, output, limits)
-            import_module("maia.sandbox.guest.runner").run(ends.channel, ends.cradle)
+            limits = cradle.recv(4096)
+            if limits:
+                own = GuestEnds(self._channel.fileno(), cradle.fileno())
+                ends = self._cell.enter_guest(own, output, json.loads(limits))
+                import_module("maia.sandbox.guest.runner").run(ends.channel, ends.cradle)
         except Exception:  # noqa: BLE001  as in `supervise`
             traceback.print_exc()
         finally:
@@ -178,9 +197,9 @@ class _Supervisor:
             match message["do"]:
                 case "go":
                     self._signal(signal.SIGCONT)
+                case "forbid" if self._checkpoint:
+                    self._checkpoint.forbid()
                 case "halt":
-                    if self._checkpoint:
-                        self._checkpoint.forbid()
                     self._signal(signal.SIGSTOP)
                     self._tell(tell="halted", **self._usage())
                 case "usage":
@@ -196,6 +215,17 @@ class _Supervisor:
 
     def _tell(self, **fields: object) -> None:
         self._control.sendall(line(**fields))
+
+    def _tell_of_guest(self, **fields: object) -> None:
+        """Tell of a guest that is new to the host, and hand its pidfd over where the control stream carries one."""
+        said = line(pid=self._guest_outside, **fields)
+        try:
+            pidfd = os.pidfd_open(self._guest)
+        except OSError:  # an old kernel, or gVisor
+            self._control.sendall(said)
+            return
+        socket.send_fds(self._control, [said], [pidfd])
+        os.close(pidfd)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._guest:
@@ -221,7 +251,7 @@ class _Supervisor:
         self._channel.sendall(nonce)
         self._guest = self._checkpoint.wake()
         self._watch_memory()
-        self._tell(tell="restored", pid=self._guest_outside, **self._usage())
+        self._tell_of_guest(tell="restored", **self._usage())
 
     # What is used, and what ends
 

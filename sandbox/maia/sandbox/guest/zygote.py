@@ -15,6 +15,8 @@ from maia.sandbox.guest.supervisor import supervise
 from maia.sandbox.protocol.control import MAX_DATAGRAM, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maia.sandbox.confinement.surrender import Cell
 
 __all__ = ["ENVIRONMENT", "serve", "warm_up"]
@@ -42,7 +44,6 @@ PRELOADED: Final = (
     "PIL.ImageOps",
     "PIL.ImageStat",
     "PIL.PngImagePlugin",
-    "matplotlib.pyplot",
     "collections.abc",
     "dataclasses",
     "itertools",
@@ -52,6 +53,7 @@ PRELOADED: Final = (
     "random",
     "statistics",
 )
+_SLOW: Final = ("matplotlib.pyplot",)
 """What most sessions use. Each adds to the time of a fork, 0.1 ms for a megabyte: matplotlib costs 2.5 ms a session and
 saves 0.4 s in each that draws; SciPy's parts come faster, so they are left to whoever imports them."""
 
@@ -86,11 +88,12 @@ def serve(control: socket.socket, cell: Cell, home: str) -> None:
             events.register(pidfd, select.POLLIN)
 
 
-def warm_up(home: str = "/tmp") -> None:  # noqa: S108  a tier's own
+def warm_up(home: str = "/tmp", has_time: Callable[[], bool] = lambda: True) -> None:  # noqa: S108  a tier's own
     """Import, then move all that was made out of the garbage collector's sight, so that forks share it.
 
     Args:
         home: Where libraries keep what they cache.
+        has_time: Asked before what takes longest, which is left to whoever needs it if the answer is no.
     """
     os.environ.clear()
     os.environ.update(ENVIRONMENT, HOME=home, MPLCONFIGDIR=home)
@@ -99,6 +102,9 @@ def warm_up(home: str = "/tmp") -> None:  # noqa: S108  a tier's own
     for name in PRELOADED:
         import_module(name)
     import_module("PIL.Image").preinit()
+    if has_time():
+        for name in _SLOW:
+            import_module(name)
     gc.collect()
     gc.freeze()
 

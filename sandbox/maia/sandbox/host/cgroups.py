@@ -34,9 +34,30 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """One session's group: a directory in each hierarchy."""
+    """One session's group.
 
-    directories: tuple[Path, ...]
+    Attributes:
+        places: Its directory for each controller; in v2 the same one.
+    """
+
+    places: dict[str, Path]
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Each once."""
+        return tuple(dict.fromkeys(self.places.values()))
+
+    def bound(self, limits: Limits) -> None:
+        """Write its bounds.
+
+        Args:
+            limits: memory_mb, tmp_mb, threads and cpus count. A checkpoint may double the memory.
+
+        Raises:
+            OSError: The kernel does not take them.
+        """
+        for controller, directory in self.places.items():
+            _bound(controller, directory, limits)
 
     def remove(self) -> bool:
         """Remove it, unless a process is in it still. Returns whether it is gone."""
@@ -62,7 +83,7 @@ class Cgroups:
 
     parents: dict[str, Path]
     missing: str
-    _made: set[Cgroup] = field(default_factory=set)
+    _made: list[Cgroup] = field(default_factory=list)
 
     @property
     def feature(self) -> Feature:
@@ -74,11 +95,10 @@ class Cgroups:
             "cgroup", enforced=True, detail=f"{', '.join(self.parents)} of a session's processes together{rest}"
         )
 
-    def make(self, limits: Limits, pid: int) -> Cgroup | None:
-        """Make a group and put a process in it, whose children will be in it too.
+    def make(self, pid: int) -> Cgroup | None:
+        """Make a group, as yet without bounds, and put a process in it, whose children will be in it too.
 
         Args:
-            limits: memory_mb, tmp_mb, threads and cpus count. A checkpoint may double the memory.
             pid: Of this pid namespace.
 
         Returns:
@@ -87,24 +107,21 @@ class Cgroups:
         if not self.parents or not pid:
             return None
         name = f"maia-{os.getpid()}-{next(_numbers)}"
-        directories = tuple(dict.fromkeys(parent / name for parent in self.parents.values()))
-        group = Cgroup(directories)
+        group = Cgroup({controller: parent / name for controller, parent in self.parents.items()})
         try:
-            for directory in directories:
+            for directory in group.directories:
                 directory.mkdir()
-            for controller, parent in self.parents.items():
-                _bound(controller, parent / name, limits)
-            for directory in directories:
+            for directory in group.directories:
                 (directory / "cgroup.procs").write_text(str(pid))
         except OSError:
             group.remove()
             return None
-        self._made.add(group)
+        self._made.append(group)
         return group
 
     def sweep(self) -> None:
         """Remove the groups whose processes have all gone; others are left for the next time."""
-        self._made = {group for group in self._made if not group.remove()}
+        self._made = [group for group in self._made if not group.remove()]
 
     async def close(self) -> None:
         """Remove them all; their processes have been killed."""

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import os
 import secrets
+import signal
+import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -76,6 +79,10 @@ class Guest:
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
         self._lines = b""
+        self._pidfd = -1
+        self._descriptors: list[int] = []
+        self._cpu_clock = 0
+        self._status = -1
         self._closed = False
 
     @classmethod
@@ -112,7 +119,7 @@ class Guest:
         answer = self._expect("start", "started", limits={name: getattr(limits, name) for name in names})
         await self.channel.send(first)
         started = await self._wait(answer, _START_S)
-        self.pid = cast("int", started["pid"]) or None
+        self._take_guest(started)
         self.in_force = InForce(
             landlock=cast("int", started["landlock"]),
             seccomp=bool(started["seccomp"]),
@@ -123,23 +130,48 @@ class Guest:
 
     def go(self) -> None:
         """Let the guest have CPU."""
-        self._say(do="go")
+        self._order("go", signal.SIGCONT)
 
     async def halt(self) -> None:
         """Give it no more CPU, and learn what it has used."""
-        self._note_usage(await self._ask("halt", "halted", _ANSWER_S))
+        if self._pidfd < 0:
+            self._note_usage(await self._ask("halt", "halted", _ANSWER_S))
+            return
+        self._order("halt", signal.SIGSTOP)
+        self._measure()
 
     async def measure(self) -> None:
         """Learn what it has used so far: `cpu_s` and `peak_memory_bytes`."""
-        self._note_usage(await self._ask("usage", "usage", _ANSWER_S))
+        if self._pidfd < 0:
+            self._note_usage(await self._ask("usage", "usage", _ANSWER_S))
+        else:
+            self._measure()
 
     def interrupt(self) -> None:
         """Ask the running block to stop."""
-        self._say(do="interrupt")
+        self._order("interrupt", signal.SIGINT)
 
     def kill(self) -> None:
         """End the guest's process; `exit` says when it has ended."""
-        self._say(do="kill")
+        self._order("kill", signal.SIGKILL)
+
+    def _order(self, word: str, number: signal.Signals) -> None:
+        if self._pidfd < 0:
+            self._say(do=word)
+            return
+        with contextlib.suppress(ProcessLookupError):  # it has ended; the supervisor says how
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _measure(self) -> None:
+        """Ask the kernel. A guest that has ended keeps its last figures until its supervisor reports."""
+        with contextlib.suppress(OSError):
+            self.cpu_s = time.clock_gettime(self._cpu_clock)
+        with contextlib.suppress(OSError, ValueError):
+            text = os.pread(self._status, 8192, 0)
+            start = text.find(b"VmHWM:")
+            if start >= 0:
+                peak = int(text[start + 6 : text.find(b"\n", start)].split()[0]) * 1024
+                self.peak_memory_bytes = max(peak, self.peak_memory_bytes)
 
     async def exit(self) -> Exit:
         """Wait until the guest's process has ended."""
@@ -158,6 +190,10 @@ class Guest:
         """Wait for the child to be held. Returns whether there is one."""
         return bool((await self._wait(answer, _ANSWER_S))["made"])
 
+    def forbid_checkpoint(self) -> None:
+        """Let the guest fork no more, if it has not."""
+        self._say(do="forbid")
+
     async def restore(self) -> None:
         """Put the checkpoint in the place of the guest that has ended.
 
@@ -170,8 +206,8 @@ class Guest:
         async with asyncio.timeout(_ANSWER_S):
             await self.channel.begin_after(nonce)
         restored = await self._wait(answer, _ANSWER_S)
-        self.pid = cast("int", restored["pid"]) or None
         self._note_usage(restored)
+        self._take_guest(restored)
 
     def close(self) -> None:
         """End the session's processes and give back the ends. Closing again does nothing."""
@@ -182,8 +218,27 @@ class Guest:
         self._ends.control.close()
         self.channel.close()
         os.close(self.output)
+        self._drop_pidfd()
         self._ends.destroy()
         self._gone()
+
+    def _take_guest(self, told: dict[str, object]) -> None:
+        """A guest is new: its number and, where it came along, its pidfd."""
+        self.pid = cast("int", told["pid"]) or None
+        came = self._descriptors.pop() if self._descriptors else -1
+        self._drop_pidfd()
+        if self.pid and came >= 0:
+            self._pidfd = came
+            self._cpu_clock = (~self.pid << 3) | 2  # as clock_getcpuclockid(3) makes it; no permission is needed
+            self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _drop_pidfd(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+            os.close(self._status)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     # The supervisor's lines
 
@@ -212,11 +267,12 @@ class Guest:
 
     def _on_lines(self) -> None:
         try:
-            data = self._ends.control.recv(65536)
+            data, descriptors, _, _ = socket.recv_fds(self._ends.control, 65536, 1)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, descriptors = b"", []
+        self._descriptors += descriptors
         if not data or len(self._lines) > _MAX_LINES:
             asyncio.get_running_loop().remove_reader(self._ends.control)
             self._gone()

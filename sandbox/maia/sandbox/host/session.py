@@ -70,6 +70,7 @@ class Session:
         self._over: SessionError | None = None
         self._closed = False
         self._busy = False
+        self._interrupted_early = False
         self._checkpointing: asyncio.Task[None] | None = None
 
     @property
@@ -113,9 +114,13 @@ class Session:
         output = Output(self._limits.output_bytes, self._on_output)
         loop = asyncio.get_running_loop()
         watch: Watch | None = None
-        self._busy = True
+        self._busy, self._interrupted_early = True, False
         try:
             await self._until_checkpointed()
+            if self._over is not None:  # closed meanwhile; its descriptors may be another's by now
+                raise self._over
+            if self._interrupted_early:
+                return _NOT_BEGUN
             self._watch = watch = Watch(self._guest, self._limits, self._answers.give_up)
             self._answers.begin_block()
             loop.add_reader(self._guest.output, self._take_output, output, watch)
@@ -139,6 +144,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop the running block, softly if it lets itself be stopped; without one, do nothing."""
+        self._interrupted_early = self._busy
         if self._watch is not None:
             self._watch.stop(Status.INTERRUPTED)
 
@@ -256,6 +262,7 @@ class Session:
             raise ProtocolError(f"a {frame.WhichOneof('kind')} frame where the word of a checkpoint belongs")
         if frame.checkpointed.made:
             await self._guest.checkpointed(answer)
+        self._guest.forbid_checkpoint()
         self._answers.mark()
         await self._guest.halt()
 
@@ -304,3 +311,10 @@ class Session:
 
 
 _DONE = (pb.STATUS_OK, pb.STATUS_EXCEPTION)
+_NOT_BEGUN: Final = Outcome(
+    status=Status.INTERRUPTED,
+    message="The block was interrupted from outside before it began.",
+    output="",
+    state=State.KEPT,
+    usage=Usage(),
+)

@@ -4,14 +4,18 @@ To the zygote go datagrams (`{"open": 3, "limits": {...}}`), to each session's s
 
 | host says | the supervisor does | and answers |
 | --- | --- | --- |
-| `{"do": "start", "limits": {...}}` | forks the guest | `started` with what is in force, or `refused` |
+| `{"do": "start", "limits": {...}}` | lets the guest confine itself | `started` with what is in force, or `refused` |
 | `{"do": "go"}` | lets the guest have CPU | |
 | `{"do": "halt"}` | takes it away | `halted` with usage |
 | `{"do": "usage"}` | | `usage` |
 | `{"do": "interrupt"}` | asks the block to stop (SIGINT) | |
 | `{"do": "kill"}` | kills the guest (SIGKILL) | `ended`, as for any other end of the guest |
 | `{"do": "checkpoint"}` | lets the guest fork once, and holds the child | `checkpointed` |
+| `{"do": "forbid"}` | lets it fork no more | |
 | `{"do": "restore", "nonce": "..."}` | puts the held child in the place of the dead guest | `restored` with usage |
+
+`started` and `restored` bring the guest's pidfd where the stream is a socket of this machine; with it the host does the
+signals itself, and reads usage from the kernel, which saves a block two switches to another process.
 """
 
 from __future__ import annotations

@@ -109,6 +109,9 @@ async def test_a_session_without_its_checkpoint_is_lost_and_says_so(any_host: Ho
         assert session.pid is not None
         for copy in children(session.pid):  # the last one may still be dying
             os.kill(copy, signal.SIGKILL)
+            async with asyncio.timeout(5):
+                while state_of(copy) not in ("Z", "gone"):  # noqa: ASYNC110  no event is set
+                    await asyncio.sleep(0.01)
         outcome = await session.run(DIE)
         assert outcome.state is State.LOST
         assert "all variables are lost" in outcome.message

@@ -43,6 +43,14 @@ def launched(host: Host) -> int:
     return process.pid
 
 
+async def settled(host: Host) -> None:
+    """Until the supervisor of the next session is there."""
+    assert isinstance(host._tier, ForkedTier)
+    async with asyncio.timeout(10):
+        while host._tier._ahead is None or not host._tier._ahead.done():  # noqa: ASYNC110  no event is set
+            await asyncio.sleep(0.01)
+
+
 async def test_a_dead_zygote_is_replaced_and_sessions_go_on(tmp_path: Path) -> None:
     async with Host(tier="jail", cache_dir=tmp_path) as host, await host.open() as before:
         await before.run("x = 1")
@@ -97,13 +105,16 @@ async def test_everything_ends_when_the_hosts_process_is_killed(tmp_path: Path) 
 async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
     async with await host.open() as session:
         await session.run("pass")
+    await settled(host)
     descriptors = list(Path("/proc/self/fd").iterdir())
+    processes = len(descendants(launched(host)))
     for policy in ("restricted", "off") * 5:
         async with await host.open(policy=policy) as session:
             await session.run("import os\nos._exit(1)")
+    await settled(host)
     assert len(list(Path("/proc/self/fd").iterdir())) == len(descriptors)
     for _ in range(500):
-        if len(descendants(launched(host))) == 2:  # the keeper and the zygote
+        if len(descendants(launched(host))) == processes:
             return
         await asyncio.sleep(0.01)
     pytest.fail("guests are left")
@@ -112,6 +123,8 @@ async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
 async def test_a_host_out_of_descriptors_says_so_and_recovers(host: Host) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened: list[Session] = []
+    async with await host.open():
+        await settled(host)
     before = len(list(Path("/proc/self/fd").iterdir()))
     highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
     for spare in range(8):  # each leaves off at another step
@@ -127,6 +140,8 @@ async def test_a_host_out_of_descriptors_says_so_and_recovers(host: Host) -> Non
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     for session in opened:
         await session.close()
+    async with await host.open():
+        await settled(host)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     async with await host.open() as session:
         assert (await session.run("print(1)")).output == "1\n"

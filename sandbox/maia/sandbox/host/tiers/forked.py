@@ -22,8 +22,10 @@ from maia.sandbox.protocol.control import MAX_DATAGRAM, parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maia.sandbox.host.cgroups import Cgroups
+    from maia.sandbox.host.cgroups import Cgroup, Cgroups
     from maia.sandbox.limits import Limits
+
+    _Spare = tuple[Ends, Cgroup | None]
 
 __all__ = ["ForkedTier"]
 
@@ -32,6 +34,9 @@ _OPEN_S: Final = 20.0
 _CLOSE_S: Final = 5.0
 _AT_ONCE: Final = 4
 """Requests on the way: the zygote takes one at a time, and the kernel bounds descriptors in flight."""
+
+_AHEAD_S: Final = 0.02
+"""How long after a session was asked for the next one is prepared."""
 
 _ATTEMPTS: Final = 3
 """How often a session is asked for when the zygote dies meanwhile."""
@@ -65,6 +70,8 @@ class ForkedTier:
         self._opening: dict[int, asyncio.Future[int]] = {}
         self._requests = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._ahead: asyncio.Task[_Spare] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -128,20 +135,47 @@ class ForkedTier:
             raise
 
     async def open(self, limits: Limits) -> Ends:
-        """Fork a session's supervisor, and put it where its resources are counted.
+        """Take a supervisor that was forked ahead, or fork one, and bound its group.
 
         Raises:
             SandboxError: The zygote is gone, or too many files are open.
         """
+        ends, group = await self._take_spare() or await self._fork()
+        try:
+            if group is not None:
+                group.bound(limits)
+        except OSError as error:
+            _give_back(ends)
+            raise SandboxError(f"the session's cgroup does not take its bounds: {error}") from error
+        if self._timer is None and self._ahead is None:
+            self._timer = asyncio.get_running_loop().call_later(_AHEAD_S, self._fork_ahead)
+        return ends
+
+    async def _take_spare(self) -> _Spare | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        try:
+            return await ahead
+        except SandboxError:  # what was wrong then need not be so now
+            return None
+
+    def _fork_ahead(self) -> None:
+        """Have a supervisor ready for the next session, once this one has its first result."""
+        self._timer = None
+        if self._control is not None:
+            self._ahead = asyncio.ensure_future(self._fork())
+
+    async def _fork(self) -> _Spare:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._open(limits)
+                return await self._fork_once()
             except ZygoteDiedError:
                 if attempt == _ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
 
-    async def _open(self, limits: Limits) -> Ends:
+    async def _fork_once(self) -> _Spare:
         assert self._cgroups is not None
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             try:
@@ -149,19 +183,16 @@ class ForkedTier:
                 output, writing = os.pipe()
                 ours.callback(os.close, output)
                 theirs.callback(os.close, writing)
-            except OSError as error:
-                raise SandboxError(f"{_NO_ROOM} ({error.strerror})") from error
-            os.set_blocking(output, False)
-            async with self._turn:
-                pidfd = await self._request([control[1].fileno(), channel[1].fileno(), writing])
-            ours.callback(os.close, pidfd)
-            self._cgroups.sweep()
-            try:
-                self._cgroups.make(limits, _pid_of(pidfd))
+                os.set_blocking(output, False)
+                async with self._turn:
+                    pidfd = await self._request([control[1].fileno(), channel[1].fileno(), writing])
+                ours.callback(os.close, pidfd)
+                self._cgroups.sweep()
+                group = self._cgroups.make(_pid_of(pidfd))
             except OSError as error:
                 raise SandboxError(f"{_NO_ROOM} ({error.strerror})") from error
             ours.pop_all()
-        return Ends(control[0], channel[0], output, _destroyer(pidfd, namespace=self.name == "jail"))
+        return Ends(control[0], channel[0], output, _destroyer(pidfd, namespace=self.name == "jail")), group
 
     async def _request(self, descriptors: list[int]) -> int:
         """Ask the zygote; returns the pidfd of the session's supervisor."""
@@ -177,13 +208,20 @@ class ForkedTier:
                 return await future
         except TimeoutError:
             raise SandboxError(f"the zygote did not open a session within {_OPEN_S:.0f} s") from None
-        except OSError as error:
+        except (BrokenPipeError, ConnectionError) as error:
             raise SandboxError(f"the zygote is gone ({error}): {self._errors.strip()}") from error
         finally:
             self._opening.pop(number, None)
 
     async def close(self) -> None:
-        """End the jail and every guest in it."""
+        """End every session's processes, and what was forked ahead."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ahead is not None:
+            await asyncio.wait([self._ahead])
+            if self._ahead.exception() is None:
+                _give_back(self._ahead.result()[0])
+            self._ahead = None
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control)
             self._control.close()
@@ -253,6 +291,13 @@ class ForkedTier:
         for future in self._opening.values():
             if not future.done():
                 future.set_exception(error)
+
+
+def _give_back(ends: Ends) -> None:
+    ends.control.close()
+    ends.channel.close()
+    os.close(ends.output)
+    ends.destroy()
 
 
 def _pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -77,7 +77,7 @@ class JailCell:
         """In the zygote: later forks are ordinary again."""
         kernel.setns(self.zygotes, kernel.CLONE_NEWPID, "pid")
 
-    def enter_session(self, limits: dict[str, int]) -> None:
+    def enter_session(self) -> None:
         """Leave every namespace that is shared with others."""
         for flag, name in _SESSION_NAMESPACES:
             kernel.unshare(flag, name)
@@ -85,13 +85,16 @@ class JailCell:
                 kernel.prctl("dumpable", kernel.PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map is root's
                 write_id_maps(self.proc, "self", GUEST_ID, GUEST_ID)
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-        mount_tmp(limits["tmp_mb"], self.kept)
         kernel.sethostname(b"sandbox")
-        os.chdir("/tmp")  # noqa: S108  the jail's own
         os.umask(0o077)
+
+    def bound_session(self, limits: dict[str, int]) -> None:
+        """Give it a /tmp of its size."""
+        mount_tmp(limits["tmp_mb"], self.kept)
 
     def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
         """Give up everything but the ends, the output and memory."""
+        os.chdir("/tmp")  # noqa: S108  the jail's own
         files = Files(readable=["/"], writable=["/tmp", "/dev/null"])  # noqa: S108  the jail's own
         return surrender(ends, output, limits, proc=self.proc, tasks=0, files=files, filters=self.filters)
 

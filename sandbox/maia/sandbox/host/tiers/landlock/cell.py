@@ -79,7 +79,7 @@ class LandlockCell:
     def after_fork(self) -> None:
         """Nothing to undo."""
 
-    def enter_session(self, limits: dict[str, int]) -> None:  # noqa: ARG002  the folder has no size
+    def enter_session(self) -> None:
         """Make the folder and become its user."""
         self._folder = Path(tempfile.mkdtemp(dir=self.base))
         if self.own_users:
@@ -93,6 +93,9 @@ class LandlockCell:
         os.environ["TMPDIR"] = os.environ["HOME"] = tempfile.tempdir = str(self._folder)
         os.chdir(self._folder)
         os.umask(0o077)
+
+    def bound_session(self, limits: dict[str, int]) -> None:
+        """The folder has no size."""
 
     def enter_guest(self, ends: GuestEnds, output: int, limits: dict[str, int]) -> GuestEnds:
         """Give up everything but the ends, the output, memory and the folder."""
