@@ -44,6 +44,9 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     # Clients ping every 60 s; the default refuses more than one ping in 300 s.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+    # A client whose machine is gone must not hold a stream, and what belongs to it, for the two hours of the default.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
 )
 
 

@@ -192,6 +192,19 @@ async def test_interrupt_stops_a_block_and_gives_up_its_tool_call(remote: Remote
         assert (await session.run("print(x, names('a'))")).output == "1 ['a3']\n"
 
 
+async def test_an_interrupt_that_comes_at_once_is_not_lost(remote: RemoteHost, host: Host) -> None:
+    async with await remote.open() as there, await host.open() as here:
+        for session in (there, here) * 5:
+            assert (await session.run("pass")).ok
+            running_block = asyncio.create_task(session.run("while True: pass"))
+            await asyncio.sleep(0)
+            session.interrupt()
+            async with asyncio.timeout(10):
+                assert (await running_block).status is Status.INTERRUPTED
+            if not session.alive:  # it was asked before it could be stopped softly, and there was no checkpoint
+                break
+
+
 async def test_a_limit_gives_up_the_tool_call_of_the_client(remote: RemoteHost) -> None:
     cancelled = asyncio.Event()
 

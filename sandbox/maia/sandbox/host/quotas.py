@@ -40,16 +40,17 @@ class Quotas:
         """
         limits = self._limits
         size = call.ByteSize()
-        if self._calls >= limits.tool_calls:
-            raise _exceeded(call.name, "tool_calls", f"{limits.tool_calls:,} tool calls")
-        if self._bytes + size > limits.tool_bytes:
-            left = f"{limits.tool_bytes - self._bytes:,} are left and this call's arguments have {size:,}"
-            raise _exceeded(call.name, "tool_bytes", f"{limits.tool_bytes:,} bytes", left)
         images = _images_of(call, most=limits.images - self._images)
-        if self._images + images > limits.images:
-            raise _exceeded(
-                call.name, "images", f"{limits.images:,} images", f"{limits.images - self._images:,} are left"
-            )
+        for what, used, wanted, quota in (
+            ("tool calls (tool_calls)", self._calls, 1, limits.tool_calls),
+            ("bytes of tool calls (tool_bytes)", self._bytes, size, limits.tool_bytes),
+            ("images (images)", self._images, images, limits.images),
+        ):
+            if wanted and used + wanted > quota:
+                raise ToolError(
+                    f"{call.name[:100]}: nothing was done, for it is beyond the session's quota of {what}: {quota:,} "
+                    f"over its life, {quota - used:,} left. Go on with what you have."
+                )
         self._calls += 1
         self._bytes += size
         self._images += images
@@ -64,18 +65,10 @@ class Quotas:
         if self._bytes + size > self._limits.tool_bytes:
             left = self._limits.tool_bytes - self._bytes
             raise ToolError(
-                f"{name}: the result has {size:,} bytes; of the {self._limits.tool_bytes:,} bytes that a session may "
-                f"use over its life (tool_bytes) {left:,} are left. Ask for less, or go on with what you have."
+                f"{name}: the result has {size:,} bytes, beyond the session's quota of bytes of tool calls "
+                f"(tool_bytes): {self._limits.tool_bytes:,} over its life, {left:,} left. Ask for less, or go on with what you have."
             )
         self._bytes += size
-
-
-def _exceeded(name: str, quota: str, amount: str, left: str = "") -> ToolError:
-    state = f"; {left}" if left else ", and they are used up"
-    return ToolError(
-        f"{name[:100]}: nothing was done, because a session may use {amount} over its life ({quota}){state}. "
-        "Go on with what you have."
-    )
 
 
 def _images_of(call: pb.ToolCall, *, most: int) -> int:

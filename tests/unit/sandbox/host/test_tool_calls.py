@@ -159,6 +159,32 @@ async def test_images_that_code_makes_go_out_as_raw_pixels(host: Host) -> None:
     assert isinstance(array, np.ndarray)
 
 
+async def test_quotas_are_told_where_the_call_is_made(host: Host) -> None:
+    async with await host.open(tools=TOOLS, limits=Limits(tool_calls=3, images=1), images=Table()) as session:
+        outcome = await session.run(
+            "image = tools.view()[0][1]\nimage.pil()\n"
+            "try:\n    tools.echo(Image.new('L', (1, 1)))\nexcept ToolError as e:\n    print(e)"
+        )
+        assert (
+            "tools.echo: nothing was done, for it is beyond the session's quota of images (images): 1" in outcome.output
+        )
+        assert outcome.usage.tool_calls == 3
+        assert (await session.run("print(plain('a'))")).output == "['a3']\n"
+        used_up = await session.run("plain('b')")
+    assert "(tool_calls): 3 over its life, 0 left. Go on with what you have." in used_up.message
+
+
+async def test_a_tool_that_returns_what_cannot_travel_ends_the_session(host: Host) -> None:
+    def unsendable() -> object:
+        """What cannot travel."""
+        return {1, 2}
+
+    async with await host.open(tools=[Tool.of(unsendable)]) as session:
+        with pytest.raises(TypeError, match="tool unsendable returned what cannot be passed"):
+            await session.run("unsendable()")
+        assert not session.alive
+
+
 async def test_the_wall_clock_stands_still_during_a_tool_call(host: Host) -> None:
     async def slow() -> None:
         """Wait."""
