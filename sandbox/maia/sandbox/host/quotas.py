@@ -66,7 +66,8 @@ class Quotas:
             left = self._limits.tool_bytes - self._bytes
             raise ToolError(
                 f"{name}: the result has {size:,} bytes, beyond the session's quota of bytes of tool calls "
-                f"(tool_bytes): {self._limits.tool_bytes:,} over its life, {left:,} left. Ask for less, or go on with what you have."
+                f"(tool_bytes): {self._limits.tool_bytes:,} over its life, {left:,} left. "
+                "Ask for less, or go on with what you have."
             )
         self._bytes += size
 
