@@ -135,7 +135,7 @@ class Guest:
     async def halt(self) -> None:
         """Give it no more CPU, and learn what it has used."""
         if self._pidfd < 0:
-            self._note_usage(await self._ask("halt", "halted", _ANSWER_S))
+            await self._ask("halt", "halted", _ANSWER_S)
             return
         self._order("halt", signal.SIGSTOP)
         self._measure()
@@ -143,7 +143,7 @@ class Guest:
     async def measure(self) -> None:
         """Learn what it has used so far: `cpu_s` and `peak_memory_bytes`."""
         if self._pidfd < 0:
-            self._note_usage(await self._ask("usage", "usage", _ANSWER_S))
+            await self._ask("usage", "usage", _ANSWER_S)
         else:
             self._measure()
 
@@ -206,7 +206,6 @@ class Guest:
         async with asyncio.timeout(_ANSWER_S):
             await self.channel.begin_after(nonce)
         restored = await self._wait(answer, _ANSWER_S)
-        self._note_usage(restored)
         self._take_guest(restored)
 
     def close(self) -> None:
@@ -224,11 +223,12 @@ class Guest:
 
     def _take_guest(self, told: dict[str, object]) -> None:
         """A guest is new: its number and, where it came along, its pidfd."""
-        self.pid = cast("int", told["pid"]) or None
         came = self._descriptors.pop() if self._descriptors else -1
         self._drop_pidfd()
-        if self.pid and came >= 0:
+        self.pid = None
+        if came >= 0:  # it is a process of this machine, and its supervisor our own
             self._pidfd = came
+            self.pid = cast("int", told["pid"])
             self._cpu_clock = (~self.pid << 3) | 2  # as clock_getcpuclockid(3) makes it; no permission is needed
             self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -281,14 +281,21 @@ class Guest:
         try:
             for one in whole:
                 self._on_message(parse(one))
-        except (ValueError, KeyError, TypeError, AssertionError):  # in a container something else may speak for it
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AssertionError,
+            RecursionError,
+        ):  # in a container something else may speak for it
             self._ends.destroy()
             self._gone()
 
     def _on_message(self, message: dict[str, object]) -> None:
         tell = str(message["tell"])
-        if tell == "ended":
+        if "cpu_s" in message:
             self._note_usage(message)
+        if tell == "ended":
             code = os.waitstatus_to_exitcode(cast("int", message["status"]))
             self._end(Exit(code, self.cpu_s, self.peak_memory_bytes, bool(message["checkpoint"])))
             return
