@@ -391,6 +391,8 @@ Global___CloseSession: _TypeAlias = CloseSession  # noqa: Y015
 
 @_typing.final
 class BlockOutput(_message.Message):
+    """Output as it comes. What was not sent before the block's end is not sent any more: the outcome has all of it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BLOCK_ID_FIELD_NUMBER: _builtins.int

@@ -77,5 +77,4 @@ class Conversation:
             except SandboxError as error:
                 raise to_wire(error) from error
             self._ended += 1
-            ended = pb.BlockEnded(block_id=block.block_id, outcome=outcome_message(outcome))
-            await self._responses.send(pb.SessionResponse(block_ended=ended))
+            await self._responses.end_block(outcome_message(outcome))

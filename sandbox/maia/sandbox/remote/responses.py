@@ -34,6 +34,13 @@ class Responses:
             await self._send_printed()
             await self._write(response)
 
+    async def end_block(self, outcome: pb.Outcome) -> None:
+        """Send how the block ended. What it printed and nobody was sent yet is in its outcome: one message less."""
+        async with self._free:
+            self._printed.clear()
+            ended = pb.BlockEnded(block_id=self.block_id, outcome=outcome)
+            await self._write(pb.SessionResponse(block_ended=ended))
+
     async def pump(self) -> None:
         """Send output as it comes, for ever."""
         while True:

@@ -66,6 +66,7 @@ class RemoteSession:
         self._on_close = on_close
         self._address = address
         self._blocks = 0
+        self._heard = 0
         self._block: asyncio.Future[Outcome] | None = None
         self._tool: asyncio.Task[None] | None = None
         self._over: SessionError | None = None
@@ -105,6 +106,7 @@ class RemoteSession:
         self._blocks += 1
         block: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._block = block
+        self._heard = 0
         self._broker.begin_block()
         try:
             run_block = pb.RunBlock(block_id=self._blocks, source=source)
@@ -166,12 +168,12 @@ class RemoteSession:
         if block is None or block.done():
             raise HostGoneError(f"the sandbox host at {self._address} broke the protocol: {kind} without a block")
         if kind == "output":
-            if self._on_output is not None:
-                self._on_output(response.output.text)
+            self._hear(response.output.text)
         elif kind == "tool_call":
             self._tool = asyncio.ensure_future(self._answer(response.tool_call, self._tool))
         elif kind == "block_ended" and response.block_ended.block_id == self._blocks:
             outcome = outcome_of(response.block_ended.outcome)
+            self._hear(outcome.output[self._heard :])  # what was printed too late to be sent by itself
             if outcome.state is State.LOST:
                 self._over = SessionLostError(
                     "the session's variables were lost when its last block was killed; open another"
@@ -179,6 +181,11 @@ class RemoteSession:
             block.set_result(outcome)
         else:
             raise HostGoneError(f"the sandbox host at {self._address} broke the protocol: {kind} out of order")
+
+    def _hear(self, text: str) -> None:
+        self._heard += len(text)
+        if text and self._on_output is not None:
+            self._on_output(text)
 
     async def _answer(self, call: pb.ToolCall, before: asyncio.Task[None] | None) -> None:
         """Execute one tool call and send its result."""
