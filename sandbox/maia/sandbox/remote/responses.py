@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from maia.execution.v1 import execution_pb2 as pb
+
+_GATHER_S: Final = 0.005
+"""How long output waits for more of it: nobody reads faster, and most blocks end meanwhile."""
 
 
 class Responses:
@@ -45,6 +49,7 @@ class Responses:
         """Send output as it comes, for ever."""
         while True:
             await self._more.wait()
+            await asyncio.sleep(_GATHER_S)
             async with self._free:
                 await self._send_printed()
 
