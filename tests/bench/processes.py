@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 __all__ = ["descendants", "open_files", "private_mb", "process_name"]
@@ -49,7 +50,7 @@ def process_name(pid: int) -> str:
 
 
 def open_files(pid: int) -> list[str]:
-    """What its descriptors lead to, without the numbers that tell one socket or pipe from another.
+    """What its descriptors lead to, without the numbers that tell one socket, pipe or process from another.
 
     Raises:
         PermissionError: Only root can look.
@@ -57,7 +58,7 @@ def open_files(pid: int) -> list[str]:
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.append(str(link.readlink()).partition(":[")[0])
+            found.append(re.sub(r"\d+", "N", str(link.readlink()).partition(":[")[0]))
         except FileNotFoundError:  # the descriptor of this very listing
             continue
     return sorted(found)

@@ -200,7 +200,7 @@ async def soak(
             pass  # what only the first host makes, such as the cache, is no leak
         before = Residue.now(folders)
         async with Host(tier=tier, cache_dir=cache) as host:
-            await Agent(host, random.Random(seed), Tally(), asyncio.Barrier(1)).live(20, start + 60)
+            await Agent(host, random.Random(seed), Tally(), asyncio.Barrier(1)).live(5, start + 60)
             idle = await _settled(folders, host=host)
             all_open = asyncio.Barrier(sessions + 1)
             async with _progress(tally, progress_s), asyncio.TaskGroup() as group:
@@ -252,19 +252,21 @@ async def _settled(folders: list[Path], earlier: Residue | None = None, host: Ho
 
     Args:
         folders: Where files might be left.
-        earlier: What there was.
+        earlier: What there was; None waits until nothing changes.
         host: Opens a session each time: some of what a session leaves is swept up when the next one opens.
     """
     end = time.monotonic() + SETTLE_S
+    last: Residue | None = None
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.3)
         if host is not None:
             await (await host.open(limits=LIMITS)).close()
             await settle(host)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
         now = Residue.now(folders)
-        if earlier is None or time.monotonic() > end or not any(now.beyond(earlier).values()):
+        if time.monotonic() > end or now == last or (earlier is not None and not any(now.beyond(earlier).values())):
             return now
+        last = now if earlier is None else None
 
 
 @contextlib.asynccontextmanager

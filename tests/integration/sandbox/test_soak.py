@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc"
 
 
 async def test_sessions_leave_nothing_behind() -> None:
-    report = await soak(tier="jail", sessions=4, blocks=100, minutes=2, seed=1, progress_s=0)
+    report = await soak(tier="jail", sessions=4, blocks=60, minutes=2, seed=1, progress_s=0)
     assert report.tally.wrong == []
     assert {kind: report.leaked.get(kind) for kind in KINDS} == dict.fromkeys(KINDS)
     # It would have been seen.
