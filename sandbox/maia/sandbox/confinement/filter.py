@@ -20,6 +20,7 @@ __all__ = ["assemble", "assemble_fork_notice"]
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 _RETURN: Final = 0x06  # BPF_RET | BPF_K
 
 _NUMBER: Final = 0
@@ -46,6 +47,11 @@ _IOCTL_REQUESTS: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
 # How memory will be used, giving it back, huge pages, guard pages: not merging it with other processes' (KSM), nor
 # pushing pages out that others share.
 _MADVICE: Final = (0, 1, 2, 3, 4, 8, 14, 15, 102, 103)
+# Past the page cache: reads would make the host's disk work, for hardly any time of the guest's.
+_O_DIRECT: Final = (0x4000, 0x10000)
+# On the host's disk, a file that runs as its owner would outlast the session's confinement.
+_SET_ID_BITS: Final = 0o6000
+_F_SETFL: Final = 4
 # PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME.
 _PRCTL_OPTIONS: Final = (3, 15, 16)
 
@@ -80,6 +86,21 @@ def _argument_in(argument: int, values: Iterable[int]) -> bytes:
     for value in values:
         body += _instruction(_EQUAL, value, 0, 1) + _return(_ALLOW)
     return body + _return(_DENY)
+
+
+def _opens(flags: int, mode: int, machine: int) -> bytes:
+    """Files as they are read and written; not directly, nor with a mode that gives away an identity."""
+    body = b""
+    for argument, bits in ((flags, _O_DIRECT[machine]), (mode, _SET_ID_BITS)):
+        body += _load(_low(argument)) + _instruction(_ANY_BIT, bits, 0, 1) + _return(_DENY)
+    return body + _return(_ALLOW)
+
+
+def _controls_descriptors(machine: int) -> bytes:
+    """fcntl(descriptor, command, argument): a few commands, and not F_SETFL with O_DIRECT."""
+    direct = _load(_low(2)) + _instruction(_ANY_BIT, _O_DIRECT[machine], 0, 1) + _return(_DENY)
+    body = _load(_low(1)) + _instruction(_EQUAL, _F_SETFL, 0, len(direct) // 8) + direct
+    return body + _argument_in(1, _FCNTL_COMMANDS)
 
 
 def _reads_own_limits() -> bytes:
@@ -118,7 +139,9 @@ def assemble(machine: int, *, forks: bool = False) -> bytes:
     """
     rules = {
         "clone": _argument_in(0, _THREAD_FLAGS + (_FORK_FLAGS if forks else ())),
-        "fcntl": _argument_in(1, _FCNTL_COMMANDS),
+        "open": _opens(1, 2, machine),
+        "openat": _opens(2, 3, machine),
+        "fcntl": _controls_descriptors(machine),
         "ioctl": _argument_in(1, _IOCTL_REQUESTS),
         "madvise": _argument_in(2, _MADVICE),
         "prctl": _argument_in(0, _PRCTL_OPTIONS),

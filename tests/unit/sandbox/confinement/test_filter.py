@@ -31,6 +31,8 @@ def verdict(machine: int, number: int, *arguments: int, architecture: int | None
             position += if_true if accumulator == operand else if_false
         elif code == 0x35:
             position += if_true if accumulator >= operand else if_false
+        elif code == 0x45:
+            position += if_true if accumulator & operand else if_false
         else:
             assert code == 0x06
             return int(operand)
@@ -76,6 +78,10 @@ def test_foreign_architectures_and_x32_are_killed(machine: int) -> None:
         ("ioctl", (0, 0x5401 | 1 << 32), DENY),
         ("fcntl", (0, 3), ALLOW),
         ("fcntl", (0, 6), DENY),  # F_SETLK locks files that others share
+        ("fcntl", (0, 4, 0x800), ALLOW),  # O_NONBLOCK
+        ("openat", (0, 0, 0o102, 0o777), ALLOW),
+        ("openat", (0, 0, 0o102, 0o4700), DENY),  # a file that runs as its owner
+        ("openat", (0, 0, 0o102, 0o2700), DENY),
         ("madvise", (0, 0, 4), ALLOW),
         ("madvise", (0, 0, 12), DENY),  # MADV_MERGEABLE
         ("madvise", (0, 0, 21), DENY),  # MADV_PAGEOUT
@@ -95,6 +101,15 @@ def test_some_calls_are_allowed_for_some_arguments(
     number = CONDITIONAL[name][machine]
     assert number is not None
     assert verdict(machine, number, *arguments) == expected
+
+
+@pytest.mark.parametrize(("machine", "direct"), [(0, 0x4000), (1, 0x10000)])
+def test_nothing_is_read_past_the_page_cache(machine: int, direct: int) -> None:
+    calls = {"open": (0, direct), "openat": (0, 0, direct), "fcntl": (0, 4, direct)}
+    for name, arguments in calls.items():
+        if (number := CONDITIONAL[name][machine]) is not None:
+            assert verdict(machine, number, *arguments) == DENY, name
+            assert verdict(machine, number, *arguments[:-1], arguments[-1] >> 1) == ALLOW, name
 
 
 @pytest.mark.parametrize("machine", [0, 1])

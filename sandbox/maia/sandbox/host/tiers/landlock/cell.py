@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from maia.sandbox.confinement import kernel
 from maia.sandbox.confinement.landlock import supported_abi
 from maia.sandbox.confinement.surrender import Files, Filters, GuestEnds, surrender
+from maia.sandbox.host.tiers.landlock.removal import remove_tree
 
 if TYPE_CHECKING:
     from maia.sandbox.host.tiers.jail.plan import Plan
@@ -113,12 +113,12 @@ class LandlockCell:
     def leave_session(self) -> None:
         """Kill what is left, whether or not it was known, and remove the folder."""
         self._kill_children(within_s=0.0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
 
     def end(self) -> None:
         """In the keeper: give supervisors a moment to end their sessions, end what is left, and remove all folders."""
         self._kill_children(within_s=_END_S)
-        shutil.rmtree(self.base, ignore_errors=True)
+        remove_tree(self.base)
 
     def _kill_children(self, within_s: float) -> None:
         """Kill this process's children, and those that come to it, for it is their reaper; wait until they are gone."""
