@@ -126,7 +126,7 @@ def test_a_host_that_does_not_answer_is_told_and_leaves_no_thread() -> None:
 
 
 def test_no_isolation_needs_a_word_of_its_own(cache: Path) -> None:
-    with pytest.raises(TierUnavailableError, match="allow_unisolated"), SyncSandbox(tier="none", cache_dir=cache):
+    with pytest.raises(TierUnavailableError, match="allow-unisolated"), SyncSandbox(tier="none", cache_dir=cache):
         pass
 
 
