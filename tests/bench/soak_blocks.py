@@ -80,10 +80,10 @@ ADDS = "ordinary"
 
 _DISK = """
 try:
-    with open('/tmp/note', 'wb') as file:
+    with open('note', 'wb') as file:
         file.write(bytes(2**26))
 finally:
-    open('/tmp/note', 'wb').close()
+    open('note', 'wb').close()
 """
 
 DEEDS = (
@@ -94,7 +94,7 @@ DEEDS = (
     Deed("too much output", 3, "while True:\n    print('x' * 1000)", frozenset({Status.OUTPUT})),
     Deed("arrays", 6, "import numpy as np\nheld = np.ones(1_000_000)\nprint(held.sum())"),
     Deed("figure", 5, _FIGURE),
-    Deed("file", 5, "with open('/tmp/note', 'w') as file:\n    print(file.write('x' * 100_000))", UNLESS_REFUSED),
+    Deed("file", 5, "with open('note', 'w') as file:\n    print(file.write('x' * 100_000))", UNLESS_REFUSED),
     Deed(
         "disk full",
         2,

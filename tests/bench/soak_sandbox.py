@@ -26,7 +26,7 @@ from tests.bench.processes import descendants, open_files, private_mb
 from tests.bench.residue import KINDS, Residue
 from tests.bench.soak_blocks import ADDS, LATE, LIMITS, TOOLS, Deed, choose
 from tests.bench.table import grid
-from tests.bench.tiers import settle
+from tests.bench.tiers import drop_idle_connections, settle
 
 from maia.sandbox import Host, Session, SessionError, State
 from maia.sandbox.host.host import Policy
@@ -70,11 +70,12 @@ class Agent:
         self._tally = tally
         self._ready: asyncio.Barrier | None = ready
         self._total = 0
+        self._cut_short: set[str] = set()
 
     async def live(self, blocks: int, end: float) -> None:
-        """Run so many blocks, or until that moment."""
+        """Run so many blocks, or until that moment, in one session at least."""
         left = blocks
-        while left > 0 and time.monotonic() < end:
+        while left > 0 and (time.monotonic() < end or self._ready is not None):
             left -= await self._one_session(left, end)
 
     async def _one_session(self, most: int, end: float) -> int:
@@ -89,6 +90,7 @@ class Agent:
                 await ready.wait()
             await session.run("total = 0")
             self._total = 0
+            self._cut_short = set()
             while session.alive and done < planned and time.monotonic() < end:
                 done += 1
                 await self._do(session, choose(self._chance))
@@ -110,7 +112,8 @@ class Agent:
         if outcome.status not in deed.ends:
             if outcome.status in LATE:
                 self._tally.late += 1
-            else:
+                self._cut_short.add(deed.name)
+            elif deed.name not in self._cut_short:  # else an import may have been left half done
                 self._tally.wrong.append(f"{deed.name}: {outcome.status.value}, {outcome.message[-300:]}")
         if outcome.ok and deed.name == ADDS:
             self._total += amount
@@ -200,13 +203,15 @@ async def soak(
             pass  # what only the first host makes, such as the cache, is no leak
         before = Residue.now(folders)
         async with Host(tier=tier, cache_dir=cache) as host:
-            await Agent(host, random.Random(seed), Tally(), asyncio.Barrier(1)).live(5, start + 60)
+
+            def agents(tally: Tally, ready: asyncio.Barrier) -> list[Agent]:
+                return [Agent(host, random.Random(f"{seed} {i}"), tally, ready) for i in range(sessions)]
+
+            await _share(sessions, agents(Tally(), asyncio.Barrier(sessions)), start + 60)
             idle = await _settled(folders, host=host)
             all_open = asyncio.Barrier(sessions + 1)
             async with _progress(tally, progress_s), asyncio.TaskGroup() as group:
-                for i in range(sessions):
-                    agent = Agent(host, random.Random(f"{seed} {i}"), tally, all_open)
-                    group.create_task(agent.live(-(-blocks // sessions), start + minutes * 60))
+                group.create_task(_share(blocks, agents(tally, all_open), start + minutes * 60))
                 await all_open.wait()
                 busy = Residue.now(folders)
             idle_after = await _settled(folders, idle, host)
@@ -220,6 +225,11 @@ async def soak(
         idle_after=idle_after,
         after=after,
     )
+
+
+async def _share(blocks: int, agents: list[Agent], end: float) -> None:
+    """Let agents run so many blocks together."""
+    await asyncio.gather(*(agent.live(-(-blocks // len(agents)), end) for agent in agents))
 
 
 @contextlib.contextmanager
@@ -262,6 +272,7 @@ async def _settled(folders: list[Path], earlier: Residue | None = None, host: Ho
         if host is not None:
             await (await host.open(limits=LIMITS)).close()
             await settle(host)
+            drop_idle_connections(host)
             await asyncio.sleep(0.3)
         now = Residue.now(folders)
         if time.monotonic() > end or now == last or (earlier is not None and not any(now.beyond(earlier).values())):

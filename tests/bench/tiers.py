@@ -22,7 +22,7 @@ from maia.sandbox.host.tiers.docker.tier import DockerTier
 from maia.sandbox.remote.client import RemoteHost
 from maia.sandbox.remote.session import RemoteSession
 
-__all__ = ["LIMITS", "Box", "RemoteTier", "Tier", "settle"]
+__all__ = ["LIMITS", "Box", "RemoteTier", "Tier", "drop_idle_connections", "settle"]
 
 LIMITS = Limits(memory_mb=2048)
 """Room for 500 MB of variables."""
@@ -143,3 +143,11 @@ async def settle(host: Host) -> None:
     if isinstance(tier, DockerTier):
         while working := [*tier._pool._filling.values(), *map(asyncio.wrap_future, tier._removals)]:
             await asyncio.wait(working)
+
+
+def drop_idle_connections(host: Host) -> None:
+    """Close those to the container engine, of which there is at most one for each thread that speaks to it."""
+    tier = host._tier
+    if isinstance(tier, DockerTier):
+        assert tier._engine is not None
+        tier._engine._api.close()
