@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, Self
 
 from maia.sandbox.errors import SessionError
 from maia.sandbox.host.host import Host, open_request
-from maia.sandbox.host.tiers.choice import TierName
+from maia.sandbox.host.tiers.choice import TierName, check_tier
 from maia.sandbox.host.tiers.jail.plan import user_cache_dir
 from maia.sandbox.host.tools import Tool
 
@@ -148,8 +148,7 @@ def _host(
     Raises:
         ValueError: An unknown tier, or an address and a tier.
     """
-    if tier not in get_args(TierName):
-        raise ValueError(f"there is no tier {tier!r}; valid: {', '.join(get_args(TierName))}")
+    check_tier(tier)
     if address is None:
         cache_dir = cache_dir or user_cache_dir(os.environ)
         return partial(Host, tier=tier, cache_dir=cache_dir, allow_unisolated=allow_unisolated)

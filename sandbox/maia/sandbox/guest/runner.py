@@ -95,6 +95,7 @@ class Runner:
         self._armed = False
         self._shielded = False
         self._pending = False
+        self._stopping = False
         self._spare: bytearray | None = None
 
     def serve(self) -> None:
@@ -159,7 +160,7 @@ class Runner:
         message = ""
         try:
             try:
-                self._pending = False
+                self._pending = self._stopping = False
                 self._armed = True
                 code = compile_block(source, f"<block {block_id}>", restricted=self._restricted)
                 exec(code, self._namespace)  # noqa: S102  what this process is for
@@ -180,11 +181,12 @@ class Runner:
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Stop the block, now or as soon as the frame on its way is whole."""
-        if not self._armed:
+        if not self._armed or self._stopping:
             return
         if self._shielded:
             self._pending = True
             return
+        self._stopping = True
         raise Stopped
 
     def call(self, name: str, arguments: Sequence[object], keywords: Mapping[str, object]) -> object:
@@ -211,6 +213,7 @@ class Runner:
         self._flush()  # a print without a newline stands before what the tool shows
         result = self._shielded_exchange(pb.GuestFrame(tool_call=request))
         if self._pending:
+            self._stopping = True
             raise Stopped
         if result.WhichOneof("kind") == "error":
             raise ToolError(result.error)

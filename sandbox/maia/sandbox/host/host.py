@@ -12,7 +12,7 @@ from maia.sandbox.host.channel import ChannelEndedError
 from maia.sandbox.host.guest import Guest
 from maia.sandbox.host.in_force import describe_in_force
 from maia.sandbox.host.session import Session
-from maia.sandbox.host.tiers.choice import start_tier
+from maia.sandbox.host.tiers.choice import check_tier, start_tier
 from maia.sandbox.limits import Limits
 from maia.sandbox.protocol.toolspec import check_names
 from maia.sandbox.protocol.values import encode_value
@@ -64,6 +64,7 @@ class Host:
         Raises:
             ValueError: An unknown tier.
         """
+        check_tier(tier)
         self._wanted = tier
         self._cache_dir = cache_dir
         self._allow_unisolated = allow_unisolated

@@ -31,8 +31,8 @@ _MAX_MESSAGE_CHARS: Final = 20_000
 _DEATH_S: Final = 0.5
 """How long a guest that has closed its channel may take to end."""
 
-_CHECKPOINT_S: Final = 20.0
-"""How long a fork may take: a second copies the page tables of some hundred gigabytes."""
+_CHECKPOINT_S: Final = 5.0
+"""How long a fork may take: a second copies the page tables of some hundred gigabytes, and many may fork at once."""
 
 
 class Session:
@@ -150,17 +150,21 @@ class Session:
 
     async def close(self) -> None:
         """End the guest and give back what the session holds. Closing again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._over = self._over or SessionError("the session is closed")
-        asyncio.get_running_loop().remove_reader(self._guest.output)
-        self._guest.close()
-        if self._checkpointing is not None:
-            self._checkpointing.cancel()
-            await asyncio.wait([self._checkpointing])
+        self._shut()
+        task, self._checkpointing = self._checkpointing, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
         await self._guest.channel.closed()
-        self._on_close(self)
+
+    def _shut(self) -> None:
+        """End all processes and give everything back; the loop takes a moment more to let go of it."""
+        if not self._closed:
+            self._closed = True
+            self._over = self._over or SessionError("the session is closed")
+            asyncio.get_running_loop().remove_reader(self._guest.output)
+            self._guest.close()
+            self._on_close(self)
 
     # One block
 
@@ -254,6 +258,20 @@ class Session:
             self._checkpointing = asyncio.ensure_future(self._checkpoint())
 
     async def _checkpoint(self) -> None:
+        """Guest code may run meanwhile, and no block's clock: what it does wrong now ends the session at once."""
+        try:
+            async with asyncio.timeout(_CHECKPOINT_S):
+                await self._be_checkpointed()
+        except (ChannelEndedError, SessionError):
+            return  # it has ended, which the next block finds out
+        except TimeoutError:
+            self._end(SessionError(f"the session left no checkpoint within {_CHECKPOINT_S:g} s and was ended"))
+        except SandboxError as error:
+            self._end(SessionError(f"the session broke the protocol and was ended: {error}"))
+        if self._over is not None:
+            self._shut()
+
+    async def _be_checkpointed(self) -> None:
         answer = self._guest.allow_checkpoint()
         self._guest.go()
         await self._guest.channel.send(pb.HostFrame(checkpoint=pb.Checkpoint()))
@@ -270,23 +288,19 @@ class Session:
         """Wait for the checkpoint under way. A guest that has ended meanwhile is found out by the block.
 
         Raises:
-            SessionError: It takes too long.
-            ProtocolError: The guest answered with something else.
+            SessionError: The session was ended over it.
         """
-        task, self._checkpointing = self._checkpointing, None
-        if task is None:
-            return
-        try:
-            async with asyncio.timeout(_CHECKPOINT_S):
-                await task
-        except (ChannelEndedError, SessionError):
-            return
-        except TimeoutError as error:
-            raise SessionError(f"the session left no checkpoint within {_CHECKPOINT_S:g} s") from error
+        if self._checkpointing is not None:
+            await self._checkpointing
+            self._checkpointing = None
+            self._check_alive()
 
-    def _check_free(self) -> None:
+    def _check_alive(self) -> None:
         if self._over is not None:
             raise self._over
+
+    def _check_free(self) -> None:
+        self._check_alive()
         if self._busy:
             raise SessionError("a block is running; a session runs one at a time")
 

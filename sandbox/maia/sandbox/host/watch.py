@@ -21,6 +21,7 @@ GRACE_S: Final = 0.3
 """How long a block may take to stop by itself before it is killed."""
 
 _SHORTEST_S: Final = 0.005
+_NUDGE_S: Final = 0.03
 
 
 class Watch:
@@ -46,6 +47,7 @@ class Watch:
         self._started = time.monotonic()
         self._cpu_before = guest.cpu_s
         self._tool_since: float | None = None
+        self._stopping_since = 0.0
         # CPU time runs no faster than this many times the wall's.
         self._parallel = min(limits.threads, os.cpu_count() or 1)
         self._timer: asyncio.TimerHandle | None = None
@@ -80,9 +82,9 @@ class Watch:
         """Stop the block, for the first reason given."""
         if self.reason is None:
             self.reason = reason
-            self._guest.interrupt()
-            self._schedule(GRACE_S, self._kill)
+            self._stopping_since = time.monotonic()
             self._on_stop()
+            self._nudge()
 
     def finish(self) -> None:
         """The block has ended: no more checks."""
@@ -117,6 +119,14 @@ class Watch:
                 self.stop(Status.CPU)
             else:
                 self._plan(cpu_left)
+
+    def _nudge(self) -> None:
+        """Ask again: a guest hears nothing before its block has begun; one that is stopping takes no notice."""
+        if time.monotonic() - self._stopping_since >= GRACE_S:
+            self._kill()
+            return
+        self._guest.interrupt()
+        self._schedule(_NUDGE_S, self._nudge)
 
     def _kill(self) -> None:
         self.killed = True

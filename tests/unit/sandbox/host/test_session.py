@@ -252,3 +252,32 @@ async def test_closing_a_session_ends_the_block_that_runs(host: Host) -> None:
     await session.close()
     with pytest.raises(SessionError, match="closed"):
         await running
+
+
+async def test_an_interrupt_before_the_guest_hears_is_not_lost(host: Host) -> None:
+    async with await host.open(policy="off") as session:
+        for _ in range(10):
+            await session.run("x = 1")
+            running = asyncio.create_task(session.run("while True:\n    pass"))
+            await asyncio.sleep(0)
+            session.interrupt()
+            outcome = await running
+            assert outcome.status is Status.INTERRUPTED
+            assert outcome.state is State.KEPT
+            assert outcome.usage.wall_s < 0.3
+
+
+async def test_a_block_is_interrupted_once_however_often_it_is_asked(host: Host) -> None:
+    source = """
+import time
+times = 0
+try:
+    time.sleep(60)
+except BaseException:
+    times += 1
+    time.sleep(0.15)
+    times += 1
+"""
+    async with await host.open(policy="off", limits=Limits(wall_s=0.2)) as session:
+        assert (await session.run(source)).status is Status.WALL_CLOCK
+        assert (await session.run("print(times)")).output == "2\n"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from maia.sandbox.host.tiers.tier import Feature, Tier
 
-__all__ = ["AUTO", "TIERS", "TierName", "make_tier", "start_tier"]
+__all__ = ["AUTO", "TIERS", "TierName", "check_tier", "make_tier", "start_tier"]
 
 TierName = Literal["auto", "jail", "gvisor", "docker", "landlock", "none"]
 
@@ -20,6 +20,16 @@ AUTO: Final = ("jail", "gvisor", "docker", "landlock")
 """What "auto" tries, in this order."""
 
 TIERS: Final = tuple(name for name in get_args(TierName) if name != "auto")
+
+
+def check_tier(name: str) -> None:
+    """Refuse a name that is no tier's.
+
+    Raises:
+        ValueError: It lists the names there are.
+    """
+    if name != "auto" and name not in TIERS:
+        raise ValueError(f"there is no tier {name!r}; valid: auto, {', '.join(TIERS)}")
 
 
 def make_tier(name: str, *, pool_size: int = 2) -> Tier:
@@ -41,7 +51,8 @@ def make_tier(name: str, *, pool_size: int = 2) -> Tier:
             from maia.sandbox.host.tiers.none import OpenTier
 
             return OpenTier()
-    raise ValueError(f"there is no tier {name!r}; valid: auto, {', '.join(TIERS)}")
+    check_tier(name)
+    raise AssertionError(name)
 
 
 async def start_tier(

@@ -57,12 +57,13 @@ class Engine:
         self._tier = tier
         self._runtime = runtime
         try:
-            import docker
+            import docker.utils
             from docker.errors import DockerException
         except ImportError as error:
             raise unavailable(tier, "import docker", str(error), "`pip install 'docker>=7.2,<8'`") from error
         self._failures: tuple[type[Exception], ...] = (DockerException, OSError)
         try:
+            _knock(str(docker.utils.parse_host(docker.utils.kwargs_from_env().get("base_url"))))
             self._api: docker.APIClient = docker.from_env(timeout=_REQUEST_S).api
             self.about: dict[str, Any] = self._api.info()
         except self._failures as error:
@@ -173,12 +174,14 @@ class Engine:
             container = self._create(image, size)
             line = self._attach(container)
             self._api.start(container)
-        except self._failures as error:
+        except BaseException as error:
             if line is not None:
                 line.close()
             if container:
                 self.remove(container)
-            raise refused(self._tier, "starting a container", error) from error
+            if isinstance(error, self._failures):
+                raise refused(self._tier, "starting a container", error) from error
+            raise
         return container, line
 
     def _create(self, image: Image, size: Size) -> str:
@@ -205,7 +208,7 @@ class Engine:
         try:  # a copy of our own: the SDK's belongs to a response in a pool of connections
             return socket.socket(fileno=os.dup(attached.fileno()))
         finally:
-            attached.close()
+            attached._response.close()  # noqa: SLF001  it holds the connection, and the SDK shows it nowhere else
 
     def remove(self, container: str) -> None:
         """Kill a container and remove what is left of it. Does not raise."""
@@ -221,3 +224,11 @@ class Engine:
             for found in self._api.containers(all=True, filters={"label": owners.LABEL}):
                 if owners.is_orphan(found["Labels"][owners.LABEL]):
                     self.remove(found["Id"])
+
+
+def _knock(address: str) -> None:
+    """Connect once to an engine on this machine, because the SDK leaves a socket open for each time that it could not."""
+    scheme, _, path = address.partition("://")
+    if scheme == "http+unix":
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.connect(path if path.startswith("/") else f"/{path}")
