@@ -22,12 +22,21 @@ BIRTH: Final = b"born"
 _NOTICE_BYTES: Final = 80  # struct seccomp_notif
 _RECEIVE_NOTICE: Final = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
 _ANSWER_NOTICE: Final = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
+_NOTICE: Final = struct.Struct("=QI")  # its first fields: its number, and the thread that asks
 _LET_IT_RUN: Final = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Checkpoint:
-    """At most one process, held."""
+    """At most one process, held.
+
+    Attributes:
+        listener: Where the guest's forks ask.
+        cradle: The supervisor's end.
+        pid: The process; 0 without one.
+        unseen: Whether a fork was let run and no child has said that it is born. There may be none, for the kernel can
+            refuse it still; or guest code has forked in the runner's place, and the child hides.
+    """
 
     def __init__(self, listener: int, cradle: socket.socket) -> None:
         """Nothing is allowed yet.
@@ -40,6 +49,7 @@ class Checkpoint:
         self.cradle = cradle
         self.pid = 0
         self._pidfd = -1
+        self.unseen = False
         self._fork_allowed = False
         cradle.setblocking(False)  # noqa: FBT003  the socket's own signature
         cradle.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -61,29 +71,38 @@ class Checkpoint:
         """Let it fork no more."""
         self._fork_allowed = False
 
-    def answer(self) -> bool:
-        """Answer a thread of the guest that asks to fork. Returns whether anyone is left who could ask again."""
+    def answer(self, guest: int) -> bool:
+        """Answer a thread that asks to fork: the guest's first may, once.
+
+        Returns:
+            Whether anyone is left who could ask again.
+        """
         notice = bytearray(_NOTICE_BYTES)
         try:
             fcntl.ioctl(self.listener, _RECEIVE_NOTICE, notice)
         except OSError as error:
             return error.errno in (errno.ENOENT, errno.EINTR)  # it was killed while it asked
-        (number,) = struct.unpack_from("=Q", notice)
-        allowed, self._fork_allowed = self._fork_allowed, False
+        number, thread = _NOTICE.unpack_from(notice)
+        allowed = self._fork_allowed and thread == guest
+        if allowed:
+            self._fork_allowed, self.unseen = False, True
         verdict = (0, _LET_IT_RUN) if allowed else (-errno.EPERM, 0)
         with contextlib.suppress(OSError):  # it has been killed meanwhile
             fcntl.ioctl(self.listener, _ANSWER_NOTICE, struct.pack("=QqiI", number, 0, *verdict))
         return True
 
     def born(self, guest: int) -> bool:
-        """Read the word of a fork, and hold the process. Returns whether it was one."""
+        """Read the word of a fork, and hold the process. Returns whether it was one, or none can come any more."""
         try:
             said, ancillary, _, _ = self.cradle.recvmsg(64, socket.CMSG_SPACE(_CREDENTIALS.size))
         except BlockingIOError:
             return False
+        if not said:
+            return True  # guest code has closed the other end
         pid = next((_CREDENTIALS.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS), 0)
         if said != BIRTH or pid in (0, guest, os.getpid()) or self._fork_allowed:
             return False  # guest code wrote it
+        self.unseen = False
         with contextlib.suppress(ProcessLookupError):
             self._pidfd = os.pidfd_open(pid)
             self.pid = pid

@@ -23,7 +23,7 @@ import socket
 import time
 import traceback
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from maia.sandbox.confinement import kernel
 from maia.sandbox.confinement.surrender import GuestEnds
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from maia.sandbox.confinement.surrender import Cell
 
 __all__ = ["supervise"]
+
+_DYING_S: Final = 0.5
+"""How long a checkpoint that was killed may take to be gone."""
 
 
 def supervise(control: socket.socket, channel: socket.socket, output: int, cell: Cell) -> NoReturn:
@@ -129,7 +132,7 @@ class _Supervisor:
         if bell in ready:
             os.read(bell, 4096)
             self._reap()
-        if self._checkpoint and self._checkpoint.listener in ready and not self._checkpoint.answer():
+        if self._checkpoint and self._checkpoint.listener in ready and not self._checkpoint.answer(self._guest):
             self._events.unregister(self._checkpoint.listener)
         if self._checkpoint and self._checkpoint.cradle.fileno() in ready and self._checkpoint.born(self._guest):
             self._events.unregister(self._checkpoint.cradle)
@@ -198,7 +201,7 @@ class _Supervisor:
                 case "go":
                     self._signal(signal.SIGCONT)
                 case "forbid" if self._checkpoint:
-                    self._checkpoint.forbid()
+                    self._end_checkpointing(self._checkpoint)
                 case "halt":
                     self._signal(signal.SIGSTOP)
                     self._tell(tell="halted", **self._usage())
@@ -254,6 +257,37 @@ class _Supervisor:
         self._tell_of_guest(tell="restored", **self._usage())
 
     # What is used, and what ends
+
+    def _end_checkpointing(self, checkpoint: Checkpoint) -> None:
+        """Let the guest fork no more, and make sure that it has no process beside its checkpoint.
+
+        Raises:
+            ConnectionError: It forked, and the child hides: it would get around every limit.
+        """
+        checkpoint.forbid()
+        if not checkpoint.unseen:
+            return
+        patience = time.monotonic() + _DYING_S
+        while self._has_more_than(checkpoint.pid):
+            if time.monotonic() > patience:
+                raise ConnectionError("the session hides a process")
+            time.sleep(0.005)
+        checkpoint.unseen = False
+
+    def _has_more_than(self, checkpoint: int) -> bool:
+        """Whether there is a process beside the guest and its checkpoint. Only its first thread may fork."""
+        guest = self._guest_outside
+        try:
+            known = {guest, _number_in(self._cell.proc, checkpoint) if checkpoint else 0}
+            return bool(
+                {*self._numbers("thread-self/children"), *self._numbers(f"{guest}/task/{guest}/children")} - known
+            )
+        except OSError:  # the guest has ended, or this kernel does not tell
+            return self._guest != 0
+
+    def _numbers(self, path: str) -> list[int]:
+        with os.fdopen(os.open(path, os.O_RDONLY, dir_fd=self._cell.proc)) as file:
+            return [int(number) for number in file.read().split()]
 
     def _watch_memory(self) -> None:
         """Keep the guest's status file open. In a jail's root there is no /proc; the cell's is that of the host."""

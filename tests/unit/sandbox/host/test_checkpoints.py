@@ -168,3 +168,48 @@ async def test_closing_while_a_checkpoint_is_made_leaves_nothing(any_host: Host)
         await session.close()
     async with await any_host.open() as session:
         assert (await session.run("print(1)")).output == "1\n"
+
+
+async def test_a_process_that_hides_ends_its_session(any_host: Host) -> None:
+    """Guest code takes the runner's place: when a checkpoint is asked for it forks, and says that it could not."""
+    runner_replaced = """
+import gc, os, time
+from maia.execution.v1 import execution_pb2 as pb
+from maia.sandbox.guest import runner
+(own,) = [one for one in gc.get_objects() if isinstance(one, runner.Runner)]
+def deny():
+    if os.fork() == 0:
+        while True:
+            pass
+    own._channel.send(pb.GuestFrame(checkpointed=pb.Checkpointed(made=False)))
+own._leave_checkpoint = deny
+"""
+    async with await any_host.open(policy="off") as session:
+        assert (await session.run(runner_replaced)).ok
+        assert session.pid is not None
+        await checkpointed(session)
+        async with asyncio.timeout(5):
+            while state_of(session.pid) != "gone":  # noqa: ASYNC110  no event is set
+                await asyncio.sleep(0.01)
+        assert (await session.run("pass")).state is State.LOST
+
+
+async def test_another_thread_cannot_fork_in_the_runners_place(any_host: Host) -> None:
+    racing = """
+import os, threading, time
+def race():
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            if os.fork() == 0:
+                time.sleep(60)
+        except OSError:
+            pass
+threading.Thread(target=race, daemon=True).start()
+"""
+    async with await any_host.open(policy="off") as session:
+        assert (await session.run(racing)).ok
+        await checkpointed(session)
+        assert session.pid is not None
+        assert len(children(session.pid)) == 1
+        assert (await session.run("print(1)")).output == "1\n"
