@@ -34,8 +34,9 @@ class Checkpoint:
         listener: Where the guest's forks ask.
         cradle: The supervisor's end.
         pid: The process; 0 without one.
-        unseen: Whether a fork was let run and no child has said that it is born. There may be none, for the kernel can
-            refuse it still; or guest code has forked in the runner's place, and the child hides.
+        unseen: Whether a fork was let run, and no child has said that it is born by the time that it should have. There
+            may be none, for the kernel can refuse it still; or guest code has forked in the runner's place, and the
+            child hides.
     """
 
     def __init__(self, listener: int, cradle: socket.socket) -> None:
@@ -49,15 +50,25 @@ class Checkpoint:
         self.cradle = cradle
         self.pid = 0
         self._pidfd = -1
-        self.unseen = False
+        self._awaited = False
         self._fork_allowed = False
+        self._under_way = False
         cradle.setblocking(False)  # noqa: FBT003  the socket's own signature
         cradle.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     @property
+    def unseen(self) -> bool:
+        """See above."""
+        return self._awaited and not self._under_way
+
+    @property
     def held(self) -> bool:
         """Whether there is one, alive: the kernel may have chosen it when memory ran out."""
-        return self.pid != 0 and not select.select([self._pidfd], [], [], 0)[0]
+        if not self.pid:
+            return False
+        ended = select.poll()
+        ended.register(self._pidfd, select.POLLIN)
+        return not ended.poll(0)
 
     def allow(self) -> None:
         """Let the guest fork once, after the last checkpoint has gone."""
@@ -65,11 +76,11 @@ class Checkpoint:
         with contextlib.suppress(BlockingIOError):  # what guest code may have written there
             while self.cradle.recv(64):
                 pass
-        self._fork_allowed = True
+        self._fork_allowed = self._under_way = True
 
     def forbid(self) -> None:
-        """Let it fork no more."""
-        self._fork_allowed = False
+        """Let it fork no more; a child has been born by now, if there is one."""
+        self._fork_allowed = self._under_way = False
 
     def answer(self, guest: int) -> bool:
         """Answer a thread that asks to fork: the guest's first may, once.
@@ -85,7 +96,7 @@ class Checkpoint:
         number, thread = _NOTICE.unpack_from(notice)
         allowed = self._fork_allowed and thread == guest
         if allowed:
-            self._fork_allowed, self.unseen = False, True
+            self._fork_allowed, self._awaited = False, True
         verdict = (0, _LET_IT_RUN) if allowed else (-errno.EPERM, 0)
         with contextlib.suppress(OSError):  # it has been killed meanwhile
             fcntl.ioctl(self.listener, _ANSWER_NOTICE, struct.pack("=QqiI", number, 0, *verdict))
@@ -102,7 +113,7 @@ class Checkpoint:
         pid = next((_CREDENTIALS.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS), 0)
         if said != BIRTH or pid in (0, guest, os.getpid()) or self._fork_allowed:
             return False  # guest code wrote it
-        self.unseen = False
+        self._awaited = False
         with contextlib.suppress(ProcessLookupError):
             self._pidfd = os.pidfd_open(pid)
             self.pid = pid

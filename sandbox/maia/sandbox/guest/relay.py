@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from maia.sandbox.confinement import kernel
 from maia.sandbox.confinement.cells import PlainCell
@@ -25,16 +25,18 @@ from maia.sandbox.errors import ProtocolError
 from maia.sandbox.guest.supervisor import supervise
 from maia.sandbox.guest.zygote import warm_up
 from maia.sandbox.protocol.exchange import End, Exchange
-from maia.sandbox.protocol.mux import Stream
+from maia.sandbox.protocol.mux import Stream, ready
 
 __all__ = ["main", "serve"]
+
+_MOMENT_S: Final = 0.05
 
 
 def main() -> NoReturn:
     """Warm up, then carry one session."""
     line = _take_line()
     kernel.prctl("not dumpable", kernel.PR_SET_DUMPABLE, 0)
-    warm_up()
+    warm_up(has_time=lambda: _is_not_needed_yet(line))
     serve(line, PlainCell(Filters.assembled()))
 
 
@@ -42,7 +44,7 @@ def serve(line: tuple[int, int], cell: Cell) -> NoReturn:
     """Fork a supervisor and carry its streams until the host or the supervisor ends; ends the process.
 
     Args:
-        line: Descriptors of the line to the host, for reading and for writing.
+        line: Descriptors of the line to the host, for reading and for writing; the host has been told `ready`.
         cell: What confines the guest.
     """
     control, supervisors_control = socket.socketpair()
@@ -72,6 +74,14 @@ def serve(line: tuple[int, int], cell: Cell) -> NoReturn:
         _carry(line, ends)
     finally:
         os._exit(0)
+
+
+def _is_not_needed_yet(line: tuple[int, int]) -> bool:
+    """Say that a session may begin, and wait a moment for one: a host that waits for this container begins at once."""
+    os.write(line[1], ready())
+    events = select.poll()
+    events.register(line[0], select.POLLIN)
+    return not events.poll(_MOMENT_S * 1000)
 
 
 def _take_line() -> tuple[int, int]:
@@ -105,7 +115,6 @@ def _carry(line: tuple[int, int], ends: dict[Stream, End]) -> None:
             events.unregister(descriptor)
 
     exchange = Exchange(line, ends, watch)
-    exchange.greet()
     killed = False
     while not exchange.line_ended and not exchange.sent_everything:
         for descriptor, happened in events.poll():

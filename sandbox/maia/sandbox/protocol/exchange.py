@@ -92,7 +92,7 @@ class Exchange:
             watch: Called with a descriptor and the poll events to wait for on it (POLLIN, POLLOUT, both, or none).
             unwrap: Takes what arrives on the line out of what the line's carrier wraps around it.
             on_ready: Called once when the other side says that it is ready, which must come first; None on the side
-                that says it.
+                that has said it.
         """
         self._line_in, self._line_out = line
         self._watch = watch
@@ -110,11 +110,6 @@ class Exchange:
         self._stopped = False
         self.line_ended = False
         self._update()
-
-    def greet(self) -> None:
-        """Say that this side, the container's, is ready."""
-        self._out += mux.ready()
-        self._settle()
 
     def has_ended(self, stream: Stream) -> bool:
         """Whether the local source of a stream has ended."""
