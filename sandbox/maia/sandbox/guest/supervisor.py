@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["supervise"]
 
+_LOOK_MS: Final = 50
+"""How often a session is searched for a process that it hides, while it may have one."""
+
 _DYING_S: Final = 0.5
 """How long a checkpoint that was killed may take to be gone."""
 
@@ -123,7 +126,9 @@ class _Supervisor:
 
     def _next(self, bell: int) -> bool:
         """Wait for something to happen, and see to it. Returns whether the host is still there."""
-        ready = [descriptor for descriptor, _ in self._events.poll()]
+        unseen = self._checkpoint is not None and self._checkpoint.unseen
+        ready = [descriptor for descriptor, _ in self._events.poll(_LOOK_MS if unseen else None)]
+        self._look_for_hidden()
         if self._control.fileno() in ready:  # first: it may be the permission for a fork that is asked for now
             messages = self._lines.read()
             if messages is None:
@@ -201,7 +206,8 @@ class _Supervisor:
                 case "go":
                     self._signal(signal.SIGCONT)
                 case "forbid" if self._checkpoint:
-                    self._end_checkpointing(self._checkpoint)
+                    self._checkpoint.forbid()
+                    self._look_for_hidden()
                 case "halt":
                     self._signal(signal.SIGSTOP)
                     self._tell(tell="halted", **self._usage())
@@ -238,6 +244,7 @@ class _Supervisor:
         if self._checkpoint is None or not self._guest:
             self._tell(tell="checkpointed", made=False)
             return
+        self._look_for_hidden()
         self._checkpoint.allow()
         self._events.register(self._checkpoint.cradle, select.POLLIN)
 
@@ -258,21 +265,21 @@ class _Supervisor:
 
     # What is used, and what ends
 
-    def _end_checkpointing(self, checkpoint: Checkpoint) -> None:
-        """Let the guest fork no more, and make sure that it has no process beside its checkpoint.
+    def _look_for_hidden(self) -> None:
+        """Make sure that the guest has no process beside its checkpoint, where it may have forked and not said so.
+
+        The fork may yet come: a thread that is let run can be halted before it runs. So this is asked again and again.
 
         Raises:
-            ConnectionError: It forked, and the child hides: it would get around every limit.
+            ConnectionError: There is one: it would get around every limit.
         """
-        checkpoint.forbid()
-        if not checkpoint.unseen:
+        if self._checkpoint is None or not self._checkpoint.unseen:
             return
         patience = time.monotonic() + _DYING_S
-        while self._has_more_than(checkpoint.pid):
+        while self._has_more_than(self._checkpoint.pid):
             if time.monotonic() > patience:
                 raise ConnectionError("the session hides a process")
             time.sleep(0.005)
-        checkpoint.unseen = False
 
     def _has_more_than(self, checkpoint: int) -> bool:
         """Whether there is a process beside the guest and its checkpoint. Only its first thread may fork."""
