@@ -76,7 +76,7 @@ class Watch:
             self.tool_s += time.monotonic() - self._tool_since
             self._tool_since = None
             if self.reason is None:
-                self._plan(self._limits.cpu_s - self.cpu_s)
+                self._check_wall()
 
     def stop(self, reason: Status) -> None:
         """Stop the block, for the first reason given."""
@@ -102,7 +102,16 @@ class Watch:
             pause = min(pause, self._limits.wall_s - self.wall_s)
         self._schedule(max(pause, _SHORTEST_S), self._check)
 
+    def _check_wall(self) -> None:
+        """After a tool call. A plan is never put off, or calls one after another would put it off for ever."""
+        left = self._limits.wall_s - self.wall_s
+        if left <= 0:
+            self.stop(Status.WALL_CLOCK)
+        elif self._timer is None or self._timer.when() > asyncio.get_running_loop().time() + left:
+            self._schedule(max(left, _SHORTEST_S), self._check)
+
     def _check(self) -> None:
+        self._timer = None
         if self._tool_since is None and self.wall_s >= self._limits.wall_s:
             self.stop(Status.WALL_CLOCK)
         elif self._look is None or self._look.done():

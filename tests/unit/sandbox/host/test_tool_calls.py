@@ -255,3 +255,14 @@ async def test_a_second_call_from_a_thread_is_refused_clearly(host: Host) -> Non
     assert outcome.output == (
         "tools.names: another tool call is in progress; call tools one after another\n['slow'] ['b3']\n"
     )
+
+
+@pytest.mark.parametrize("limits", [Limits(wall_s=0.3), Limits(cpu_s=0.3)])
+async def test_calls_one_after_another_do_not_put_off_the_limits(host: Host, limits: Limits) -> None:
+    def nothing() -> None:
+        """Return at once."""
+
+    async with await host.open(policy="off", tools=[Tool.of(nothing)], limits=limits) as session:
+        outcome = await session.run("while True:\n    nothing()")
+        assert outcome.status.value in ("wall_clock", "cpu")
+        assert outcome.usage.cpu_s < 2
