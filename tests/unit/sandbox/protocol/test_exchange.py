@@ -34,9 +34,7 @@ class Side:
             one.setblocking(False)
         for descriptor in (self.reading, self.writing):
             os.set_blocking(descriptor, False)
-        output = (
-            End(self.reading, -1, lambda: None) if container else End(-1, self.writing, lambda: self.close_output())
-        )
+        output = End(self.reading, -1, lambda: None) if container else End(-1, self.writing, self.close_output)
         ends = {
             Stream.CONTROL: End(control.fileno(), control.fileno(), lambda: control.shutdown(socket.SHUT_WR)),
             Stream.CHANNEL: End(channel.fileno(), channel.fileno(), lambda: channel.shutdown(socket.SHUT_WR)),
@@ -79,7 +77,7 @@ class Side:
 def connected() -> Iterator[tuple[Side, Side]]:
     one, other = socket.socketpair()
     host, container = Side(one, container=False), Side(other, container=True)
-    container.exchange.greet()
+    other.send(mux.ready())
     try:
         yield host, container
     finally:
@@ -89,7 +87,7 @@ def connected() -> Iterator[tuple[Side, Side]]:
 
 def settle(*sides: Side) -> None:
     """Until nothing can be done any more."""
-    while any([side.turn() for side in sides]):
+    while sum(side.turn() for side in sides):
         pass
 
 

@@ -58,9 +58,7 @@ def test_what_was_sent_arrives_in_order_however_it_is_cut(
     line = b"".join(map(encode, messages))
     decoder = Decoder()
     ends = [0, *sorted(cut for cut in cuts if cut <= len(line)), len(line)]
-    arrived = [
-        message for start, end in itertools.pairwise(ends) for message in decoder.feed(line[start:end])
-    ]
+    arrived = [message for start, end in itertools.pairwise(ends) for message in decoder.feed(line[start:end])]
     assert together(arrived) == together(messages)
 
 

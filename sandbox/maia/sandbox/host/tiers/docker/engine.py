@@ -227,7 +227,7 @@ class Engine:
 
 
 def _knock(address: str) -> None:
-    """Connect once to an engine on this machine, because the SDK leaves a socket open for each time that it could not."""
+    """Connect once to an engine on this machine: the SDK leaves a socket open whenever it cannot."""
     scheme, _, path = address.partition("://")
     if scheme == "http+unix":
         with socket.socket(socket.AF_UNIX) as knocking:
