@@ -82,17 +82,13 @@ class Checkpoint:
         """Let it fork no more; a child has been born by now, if there is one."""
         self._fork_allowed = self._under_way = False
 
-    def answer(self, guest: int) -> bool:
-        """Answer a thread that asks to fork: the guest's first may, once.
-
-        Returns:
-            Whether anyone is left who could ask again.
-        """
+    def answer(self, guest: int) -> None:
+        """Answer a thread that asks to fork: the guest's first may, once."""
         notice = bytearray(_NOTICE_BYTES)
         try:
             fcntl.ioctl(self.listener, _RECEIVE_NOTICE, notice)
-        except OSError as error:
-            return error.errno in (errno.ENOENT, errno.EINTR)  # it was killed while it asked
+        except OSError:  # it was killed while it asked
+            return
         number, thread = _NOTICE.unpack_from(notice)
         allowed = self._fork_allowed and thread == guest
         if allowed:
@@ -100,7 +96,6 @@ class Checkpoint:
         verdict = (0, _LET_IT_RUN) if allowed else (-errno.EPERM, 0)
         with contextlib.suppress(OSError):  # it has been killed meanwhile
             fcntl.ioctl(self.listener, _ANSWER_NOTICE, struct.pack("=QqiI", number, 0, *verdict))
-        return True
 
     def born(self, guest: int) -> bool:
         """Read the word of a fork, and hold the process. Returns whether it was one, or none can come any more."""

@@ -127,7 +127,7 @@ class _Supervisor:
     def _next(self, bell: int) -> bool:
         """Wait for something to happen, and see to it. Returns whether the host is still there."""
         unseen = self._checkpoint is not None and self._checkpoint.unseen
-        ready = [descriptor for descriptor, _ in self._events.poll(_LOOK_MS if unseen else None)]
+        ready = dict(self._events.poll(_LOOK_MS if unseen else None))
         self._look_for_hidden()
         if self._control.fileno() in ready:  # first: it may be the permission for a fork that is asked for now
             messages = self._lines.read()
@@ -137,8 +137,11 @@ class _Supervisor:
         if bell in ready:
             os.read(bell, 4096)
             self._reap()
-        if self._checkpoint and self._checkpoint.listener in ready and not self._checkpoint.answer(self._guest):
-            self._events.unregister(self._checkpoint.listener)
+        if self._checkpoint and (asked := ready.get(self._checkpoint.listener)):
+            if asked & select.POLLIN:
+                self._checkpoint.answer(self._guest)
+            else:
+                self._events.unregister(self._checkpoint.listener)  # nobody is left who could ask
         if self._checkpoint and self._checkpoint.cradle.fileno() in ready and self._checkpoint.born(self._guest):
             self._events.unregister(self._checkpoint.cradle)
             self._tell(tell="checkpointed", made=self._checkpoint.held)

@@ -96,7 +96,7 @@ class Cgroups:
         )
 
     def make(self, pid: int) -> Cgroup | None:
-        """Make a group, as yet without bounds, and put a process in it, whose children will be in it too.
+        """Make a group, as yet without bounds, and put a process in it with the children that it has and will have.
 
         Args:
             pid: Of this pid namespace.
@@ -113,6 +113,9 @@ class Cgroups:
                 directory.mkdir()
             for directory in group.directories:
                 (directory / "cgroup.procs").write_text(str(pid))
+            for directory in group.directories:
+                for child in _children_of(pid):  # born before their parent was moved
+                    (directory / "cgroup.procs").write_text(child)
         except OSError:
             group.remove()
             return None
@@ -152,6 +155,13 @@ def _bound(controller: str, directory: Path, limits: Limits) -> None:
                 (directory / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
             else:
                 (directory / "cpu.cfs_quota_us").write_text(str(quota))
+
+
+def _children_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has ended
+        return []
 
 
 def _try_write(file: Path, text: str) -> None:
