@@ -121,4 +121,4 @@ def test_while_it_waits_it_uses_no_cpu(relay: Process) -> None:
     time.sleep(0.3)
     before = ticks()
     time.sleep(0.5)
-    assert ticks() - before <= 1
+    assert ticks() - before <= 5, "a loop that waits for nothing would use fifty"

@@ -47,7 +47,8 @@ class DockerTier:
             runtime: The engine's name for what runs containers; None for its own default, "runsc" for gVisor.
             image: One that the engine has, with maia installed for its `python3`; None makes one of what is installed
                 here.
-            pool_size: Containers kept ready for each of the last few sizes of sessions; an idle one takes some 50 MB.
+            pool_size: Containers kept ready for each of the last few sizes of sessions; an idle one takes 55 MB,
+                with gVisor 130 MB.
         """
         self.name = "gvisor" if runtime is not None and RUNSC in runtime else "docker"
         self._runtime = runtime
