@@ -20,7 +20,7 @@ from maia.sandbox.guest.images import to_host
 from maia.sandbox.guest.names import session_names
 from maia.sandbox.guest.policy import DEFAULT_IMPORTS, PolicyViolation, clean_traceback, compile_block, make_namespace
 from maia.sandbox.protocol.frames import HEADER_BYTES, BlockingChannel, decode, encode
-from maia.sandbox.protocol.values import decode_value, encode_value
+from maia.sandbox.protocol.values import decode_value, encode_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -204,12 +204,8 @@ class Runner:
             self._calling.release()
 
     def _exchange(self, name: str, arguments: Sequence[object], keywords: Mapping[str, object]) -> object:
-        request = pb.ToolCall(
-            call_id=self._calls + 1,
-            name=name,
-            arguments=[encode_value(value, convert=to_host) for value in arguments],
-            keywords={key: encode_value(value, convert=to_host) for key, value in keywords.items()},
-        )
+        sent, named = encode_call(arguments, keywords, convert=to_host)
+        request = pb.ToolCall(call_id=self._calls + 1, name=name, arguments=sent, keywords=named)
         self._flush()  # a print without a newline stands before what the tool shows
         result = self._shielded_exchange(pb.GuestFrame(tool_call=request))
         if self._pending:

@@ -11,7 +11,7 @@ from maia.sandbox.host.quotas import Quotas
 from maia.sandbox.limits import Limits
 from maia.sandbox.protocol.frames import MAX_FRAME_BYTES
 from maia.sandbox.protocol.types import ImageRef
-from maia.sandbox.protocol.values import decode_value, encode_value
+from maia.sandbox.protocol.values import decode_call, encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -96,8 +96,7 @@ class Broker:
         if tool is None and call.name not in IMAGE_CALLS:
             raise ProtocolError(f"a call of {call.name[:100]!r}, which is no tool of this session")
         self._quotas.charge_call(call)
-        arguments = [decode_value(value) for value in call.arguments]
-        keywords = {name: decode_value(value) for name, value in call.keywords.items()}
+        arguments, keywords = decode_call(call.arguments, call.keywords)
         if tool is None:
             return self._image(call.name, arguments)
         return tool.call(tool.bind(arguments, keywords))
