@@ -40,6 +40,11 @@ _X32_BIT: Final = 0x40000000
 _THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
 # What fork passes, in glibc (which wants the child's thread id kept) and in musl.
 _FORK_FLAGS: Final = (0x01200011, 0x00000011)
+# The clocks of this machine and of this process; not those of other processes, which have negative numbers.
+_CLOCKS: Final = range(12)
+# Within this process anything; beyond it waiting only, as pthread_join does for the kernel to wake it. Waking others
+# would let two sessions talk over a file that both see.
+_FUTEX_OPERATIONS: Final = (*(flags | number for flags in (128, 384) for number in range(14)), 0, 9, 265)
 # Descriptor flags, status flags, duplicates; not locks, owners, leases, notifications or pipe sizes.
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)
 # Is it a terminal (TCGETS), bytes to read, non-blocking, close on exec and its opposite.
@@ -138,6 +143,13 @@ def assemble(machine: int, *, forks: bool = False) -> bytes:
         innocent use, success without effect, ENOSYS or EPERM for the rest of what is not allowed.
     """
     rules = {
+        "clock_getres": _argument_in(0, _CLOCKS),
+        "clock_gettime": _argument_in(0, _CLOCKS),
+        "clock_nanosleep": _argument_in(0, _CLOCKS),
+        "futex": _argument_in(1, _FUTEX_OPERATIONS),
+        "getpgid": _argument_in(0, (0,)),
+        "getsid": _argument_in(0, (0,)),
+        "sched_getaffinity": _argument_in(0, (0,)),
         "clone": _argument_in(0, _THREAD_FLAGS + (_FORK_FLAGS if forks else ())),
         "open": _opens(1, 2, machine),
         "openat": _opens(2, 3, machine),

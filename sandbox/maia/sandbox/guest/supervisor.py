@@ -285,15 +285,33 @@ class _Supervisor:
             time.sleep(0.005)
 
     def _has_more_than(self, checkpoint: int) -> bool:
-        """Whether there is a process beside the guest and its checkpoint. Only its first thread may fork."""
+        """Whether there is a process beside the guest and its checkpoint.
+
+        Only the guest's first thread may fork; if that ends before the others, its children become theirs.
+        """
         guest = self._guest_outside
         try:
             known = {guest, _number_in(self._cell.proc, checkpoint) if checkpoint else 0}
-            return bool(
-                {*self._numbers("thread-self/children"), *self._numbers(f"{guest}/task/{guest}/children")} - known
-            )
+            return self._first_thread_has_gone() or bool(self._all_children() - known)
         except OSError:  # the guest has ended, or this kernel does not tell
             return self._guest != 0
+
+    def _first_thread_has_gone(self) -> bool:
+        """Whether it has, and the guest lives."""
+        if b"State:\tZ" not in os.pread(self._status_file, 8192, 0):
+            return False
+        return os.waitid(os.P_PID, self._guest, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def _all_children(self) -> set[int]:
+        found = set(self._numbers("thread-self/children"))
+        tasks = os.open(f"{self._guest_outside}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._cell.proc)
+        try:
+            for task in os.listdir(tasks):  # noqa: PTH208  a descriptor's
+                with contextlib.suppress(OSError):  # a thread that has just ended
+                    found.update(self._numbers(f"{self._guest_outside}/task/{task}/children"))
+        finally:
+            os.close(tasks)
+        return found
 
     def _numbers(self, path: str) -> list[int]:
         with os.fdopen(os.open(path, os.O_RDONLY, dir_fd=self._cell.proc)) as file:

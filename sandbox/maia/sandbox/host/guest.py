@@ -18,6 +18,8 @@ from maia.sandbox.host.tiers.remedies import unavailable
 from maia.sandbox.protocol.control import NONCE_BYTES, line, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maia.execution.v1 import execution_pb2 as pb
     from maia.sandbox.host.tiers.tier import Ends
     from maia.sandbox.limits import Limits
@@ -212,14 +214,26 @@ class Guest:
         """End the session's processes and give back the ends. Closing again does nothing."""
         if self._closed:
             return
+        self.unwatch_output()
         self._closed = True
         asyncio.get_running_loop().remove_reader(self._ends.control)
         self._ends.control.close()
         self.channel.close()
         os.close(self.output)
-        self._drop_pidfd()
-        self._ends.destroy()
-        self._gone()
+        try:
+            self._drop_pidfd()
+        finally:
+            self._ends.destroy()
+            self._gone()
+
+    def watch_output(self, on_readable: Callable[[], None]) -> None:
+        """Call back whenever something was printed."""
+        asyncio.get_running_loop().add_reader(self.output, on_readable)
+
+    def unwatch_output(self) -> None:
+        """No more; after `close` the descriptor's number may be another's."""
+        if not self._closed:
+            asyncio.get_running_loop().remove_reader(self.output)
 
     def _take_guest(self, told: dict[str, object]) -> None:
         """A guest is new: its number and, where it came along, its pidfd."""
@@ -230,13 +244,16 @@ class Guest:
             self._pidfd = came
             self.pid = cast("int", told["pid"])
             self._cpu_clock = (~self.pid << 3) | 2  # as clock_getcpuclockid(3) makes it; no permission is needed
-            self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):  # it has ended already, which its supervisor tells next
+                self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
 
     def _drop_pidfd(self) -> None:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._status >= 0:
             os.close(self._status)
+            self._status = -1
         while self._descriptors:
             os.close(self._descriptors.pop())
 

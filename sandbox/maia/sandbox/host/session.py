@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from maia.execution.v1 import execution_pb2 as pb
@@ -31,6 +33,7 @@ _MAX_MESSAGE_CHARS: Final = 20_000
 _DEATH_S: Final = 0.5
 """How long a guest that has closed its channel may take to end."""
 
+_CHECKPOINT_CPU_S: Final = 2.0
 _CHECKPOINT_S: Final = 5.0
 """How long a fork may take: a second copies the page tables of some hundred gigabytes, and many may fork at once."""
 
@@ -112,7 +115,6 @@ class Session:
         self._blocks += 1
         block = pb.RunBlock(block_id=self._blocks, source=source)
         output = Output(self._limits.output_bytes, self._on_output)
-        loop = asyncio.get_running_loop()
         watch: Watch | None = None
         self._busy, self._interrupted_early = True, False
         try:
@@ -123,7 +125,7 @@ class Session:
                 return _NOT_BEGUN
             self._watch = watch = Watch(self._guest, self._limits, self._answers.give_up)
             self._answers.begin_block()
-            loop.add_reader(self._guest.output, self._take_output, output, watch)
+            self._guest.watch_output(partial(self._take_output, output, watch))
             self._guest.go()
             ended = await self._converse(block, output, watch)
             return await self._finish(ended, output, watch)
@@ -137,8 +139,7 @@ class Session:
                 watch.finish()
             self._watch = None
             self._busy = False
-            if not self._closed:
-                loop.remove_reader(self._guest.output)
+            self._guest.unwatch_output()
             if not self.alive:
                 await self.close()
 
@@ -162,7 +163,6 @@ class Session:
         if not self._closed:
             self._closed = True
             self._over = self._over or SessionError("the session is closed")
-            asyncio.get_running_loop().remove_reader(self._guest.output)
             self._guest.close()
             self._on_close(self)
 
@@ -190,9 +190,10 @@ class Session:
         except ChannelEndedError as error:
             if self._closed and self._over is not None:
                 raise self._over from error
-            if error.within_frame and not watch.killed:
+            how = await self._death()
+            if error.within_frame and not watch.killed and how.code != -signal.SIGKILL:
                 raise ProtocolError("the channel ended within a frame") from error
-            return await self._death()
+            return how
 
     async def _death(self) -> Exit:
         """The channel has ended: so must the guest have, or it is made to."""
@@ -242,7 +243,11 @@ class Session:
                 return State.RESTORED
             if self._fresh and self._over is None:
                 self._guest.close()
-                self._guest = await self._renew()
+                fresh = await self._renew()
+                if self._closed:  # meanwhile
+                    fresh.close()
+                    self._check_alive()
+                self._guest = fresh
                 self._answers.rewind()
                 return State.RESTORED
         except (SandboxError, ChannelEndedError, TimeoutError):
@@ -272,6 +277,7 @@ class Session:
             self._shut()
 
     async def _be_checkpointed(self) -> None:
+        cpu_before = self._guest.cpu_s
         answer = self._guest.allow_checkpoint()
         self._guest.go()
         await self._guest.channel.send(pb.HostFrame(checkpoint=pb.Checkpoint()))
@@ -283,6 +289,8 @@ class Session:
         self._guest.forbid_checkpoint()
         self._answers.mark()
         await self._guest.halt()
+        if self._guest.cpu_s - cpu_before > _CHECKPOINT_CPU_S:
+            raise ProtocolError(f"a checkpoint that took more than {_CHECKPOINT_CPU_S:g} s of CPU time")
 
     async def _until_checkpointed(self) -> None:
         """Wait for the checkpoint under way. A guest that has ended meanwhile is found out by the block.
@@ -291,7 +299,7 @@ class Session:
             SessionError: The session was ended over it.
         """
         if self._checkpointing is not None:
-            await self._checkpointing
+            await asyncio.wait([self._checkpointing])  # closing the session cancels it, and nobody else
             self._checkpointing = None
             self._check_alive()
 
@@ -307,7 +315,7 @@ class Session:
     def _take_output(self, output: Output, watch: Watch) -> None:
         output.read(self._guest.output)
         if output.ended:  # a living guest can close its end too, and a descriptor at its end is always ready
-            asyncio.get_running_loop().remove_reader(self._guest.output)
+            self._guest.unwatch_output()
         if output.exceeded:
             watch.stop(Status.OUTPUT)
 

@@ -117,3 +117,24 @@ def test_no_call_is_in_two_tables_and_the_program_is_within_the_kernels_bound(ma
     numbers = [value for table in TABLES for pair in table.values() if (value := pair[machine]) is not None]
     assert len(numbers) == len(set(numbers))
     assert len(assemble(machine)) // 8 <= 4096
+
+
+@pytest.mark.parametrize("machine", [0, 1])
+def test_other_processes_are_not_named(machine: int) -> None:
+    def asked(name: str, *arguments: int) -> int:
+        number = CONDITIONAL[name][machine]
+        assert number is not None
+        return verdict(machine, number, *arguments)
+
+    another_processs_clock = (~1234 << 3 | 2) & 0xFFFFFFFF
+    for name in ("clock_gettime", "clock_getres", "clock_nanosleep"):
+        assert asked(name, 1) == ALLOW
+        assert asked(name, another_processs_clock) == DENY
+    for name in ("getpgid", "getsid", "sched_getaffinity"):
+        assert asked(name, 0) == ALLOW
+        assert asked(name, 1) == DENY
+    wait, wake, private, realtime = 0, 1, 128, 256
+    for operation in (wait, wait | private, wake | private, 9 | realtime, 9 | realtime | private):
+        assert asked("futex", 0, operation) == ALLOW
+    for operation in (wake, 3, 4, 10):  # wake, requeue, requeue and compare, wake a set
+        assert asked("futex", 0, operation) == DENY

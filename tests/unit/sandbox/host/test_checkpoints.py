@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from maia.sandbox import Host, Limits, Session, SessionLostError, State, Status, Tool
+from maia.sandbox import Host, Limits, Session, SessionError, SessionLostError, State, Status, Tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -213,3 +213,74 @@ threading.Thread(target=race, daemon=True).start()
         assert session.pid is not None
         assert len(children(session.pid)) == 1
         assert (await session.run("print(1)")).output == "1\n"
+
+
+async def test_a_guest_killed_before_its_first_block_leaves_the_next_session_unharmed(any_host: Host) -> None:
+    for _ in range(5):
+        async with await any_host.open() as session:
+            assert session.pid is not None
+            os.kill(session.pid, signal.SIGKILL)
+            assert (await session.run("x = 1")).state is State.RESTORED
+            async with await any_host.open() as other:
+                assert (await other.run("print(2)")).output == "2\n"
+
+
+async def test_closing_while_a_guest_is_replaced_ends_the_block_and_leaves_nothing(any_host: Host) -> None:
+    for pause in (0.0, 0.002, 0.004, 0.006, 0.01):
+        session = await any_host.open(policy="off")
+        running = asyncio.create_task(session.run(DIE))
+        await asyncio.sleep(pause)
+        await session.close()
+        async with asyncio.timeout(5):
+            try:
+                await running
+            except SessionError as error:
+                assert "closed" in str(error)  # noqa: PT017  it may as well have ended before
+        assert not session.alive
+
+
+async def test_a_first_thread_that_ends_does_not_hide_its_child(any_host: Host) -> None:
+    """The kernel gives the children of a thread that ends to another thread of the process."""
+    hide = """
+import ctypes, gc, os, threading, time
+from maia.execution.v1 import execution_pb2 as pb
+from maia.sandbox.guest import runner
+(own,) = [one for one in gc.get_objects() if isinstance(one, runner.Runner)]
+def follow():
+    time.sleep(0.3)
+    own._channel.send(pb.GuestFrame(checkpointed=pb.Checkpointed(made=False)))
+    time.sleep(60)
+def leave():
+    if ctypes.PyDLL(None).syscall(56 if os.uname().machine == "x86_64" else 220, 0x01200011, 0, 0, 0, 0) == 0:
+        while True:
+            pass
+    ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+threading.Thread(target=follow, daemon=True).start()
+own._leave_checkpoint = leave
+"""
+    async with await any_host.open(policy="off") as session:
+        assert (await session.run(hide)).ok
+        await checkpointed(session)
+        async with asyncio.timeout(8):
+            while session.pid is not None and state_of(session.pid) != "gone":  # noqa: ASYNC110  no event is set
+                await asyncio.sleep(0.01)
+        try:
+            assert (await session.run("pass")).state is State.LOST
+        except SessionError:
+            assert not session.alive  # it was found out while the checkpoint was made
+
+
+async def test_work_in_place_of_a_checkpoint_ends_the_session(any_host: Host) -> None:
+    async with await any_host.open(policy="off") as session:
+        spin = """
+import os, time
+def spin():
+    end = time.process_time() + 2.5
+    while time.process_time() < end:
+        pass
+    raise OSError
+os.fork = spin
+"""
+        assert (await session.run(spin)).ok
+        with pytest.raises(SessionError, match="checkpoint"):
+            await session.run("pass")

@@ -64,7 +64,8 @@ class LandlockCell:
         if not supported_abi():
             raise kernel.StepError("landlock", errno.ENOSYS)
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        base = Path(tempfile.mkdtemp(prefix="maia-landlock-"))
+        _remove_orphans()
+        base = Path(tempfile.mkdtemp(prefix=f"maia-landlock-{os.getpid()}-"))
         base.chmod(0o711)
         home = base / "home"
         home.mkdir(mode=0o755)
@@ -144,3 +145,11 @@ class LandlockCell:
 def _open_to_all(path: str) -> bool:
     """Whether every directory on the way lets everyone through."""
     return all(parent.stat().st_mode & 0o001 for parent in Path(path).parents)
+
+
+def _remove_orphans() -> None:
+    """Remove what hosts of this user left that were killed with all their processes."""
+    for folder in Path(tempfile.gettempdir()).glob("maia-landlock-*-*"):
+        owner = folder.name.split("-")[2]
+        if owner.isdigit() and not Path("/proc", owner).exists() and folder.lstat().st_uid == os.geteuid():
+            remove_tree(folder)
