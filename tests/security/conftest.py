@@ -1,76 +1,53 @@
-"""How an attack is run: in a fresh session of one jail, with the language policy and without, beside an honest session.
+"""How an attack is run: in a session of each tier, with the language policy and without, beside an honest session.
 
-A test says what must be true on the host afterwards; that the honest session and the jail are unharmed is checked here.
+A test says what must be true on the host afterwards. What is always checked here: the honest session is unharmed, and
+no process of the attacked session is left. `MAIA_TEST_TIERS=jail,landlock` chooses tiers.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import os
+import secrets
+import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 import pytest
 import pytest_asyncio
+from tests.security.attack import LIMITS, NATIVE, Result, Tier
+from tests.security.processes import living, of_session
 
-from maia.sandbox import Host, ImageSource, Limits, Outcome, Session, SessionError, Tool
+from maia.sandbox import Host, ImageSource, Limits, Session, SessionError, TierUnavailableError, Tool
 
-LIMITS = Limits(wall_s=3, cpu_s=2, memory_mb=256, output_bytes=20_000, tmp_mb=8, threads=8, open_files=32)
+TIERS: Final = {
+    tier.name: tier
+    for tier in (
+        Tier("jail"),
+        Tier("landlock", own_names=False, bounded_tmp=False),
+        Tier("docker", own_proc=True, container=True),
+        Tier("gvisor", own_proc=True, container=True, own_kernel=True),
+    )
+}
+CHOSEN: Final = os.environ.get("MAIA_TEST_TIERS", ",".join(TIERS)).split(",")
 
-# Direct system calls, so that neither the policy nor the C library has a say.
-NATIVE = """
-import ctypes, errno, os
-libc = ctypes.CDLL(None, use_errno=True)
-def syscall(number, *arguments):
-    ctypes.set_errno(0)
-    result = libc.syscall(ctypes.c_long(number), *arguments)
-    return result if result != -1 else errno.errorcode[ctypes.get_errno()]
-"""
+_SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
+_GONE_S: Final = 3.0
+"""How long what a session leaves may take to go."""
 
-
-@pytest.fixture(scope="session")
-def empty_tmp() -> list[str]:
-    """What a session finds in /tmp when nobody has written there: the way to an installation below it, if any."""
-    installed = [sys.prefix, sys.base_prefix, *import_module("maia").__path__]
-    parts = [Path(path).resolve().parts for path in installed]
-    return sorted({part[2] for part in parts if part[1] == "tmp"})
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What an attack left: how its block ended, or why its session broke."""
-
-    outcome: Outcome | None
-    error: SessionError | None
-    pid: int
-
-    @property
-    def output(self) -> str:
-        return self.outcome.output if self.outcome else ""
-
-    @property
-    def status(self) -> str:
-        return self.outcome.status.value if self.outcome else "broken"
+Attack = Callable[..., AbstractAsyncContextManager[Result]]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def host(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Host]:
-    os.environ["MAIA_TEST_SECRET"] = "sesame"
-    async with Host(cache_dir=tmp_path_factory.mktemp("cache")) as running:
-        yield running
-    del os.environ["MAIA_TEST_SECRET"]
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def honest(host: Host) -> AsyncIterator[Session]:
-    """Opened before the first attack and asked after each."""
-    async with await host.open(policy="off") as session:
-        await session.run("secret = 'of another session'\nopen('/tmp/mine', 'w').write('untouched')")
-        yield session
+@pytest.fixture(scope="session", params=CHOSEN)
+def tier(request: pytest.FixtureRequest) -> Tier:
+    return TIERS[request.param]
 
 
 @pytest.fixture(params=["restricted", "off"])
@@ -80,8 +57,49 @@ def policy(request: pytest.FixtureRequest) -> str:
     return value
 
 
+@pytest.fixture(scope="session")
+def secret() -> Iterator[str]:
+    """A word of the host's environment that no guest is told."""
+    word = f"sesame-{secrets.token_hex(8)}"
+    os.environ["MAIA_TEST_SECRET"] = word
+    yield word
+    del os.environ["MAIA_TEST_SECRET"]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def host(tier: Tier, secret: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Host]:
+    # Whatever a session leaves becomes this process's child, so that it is found.
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    running = Host(tier=tier.name, cache_dir=tmp_path_factory.mktemp("cache"))
+    try:
+        await running.__aenter__()
+    except TierUnavailableError as error:
+        pytest.skip(" ".join(str(error).split()))
+    yield running
+    await running.__aexit__(None, None, None)
+    ctypes.CDLL(None).prctl(_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def honest(host: Host) -> AsyncIterator[Session]:
+    """Opened before the first attack and asked after each."""
+    async with await host.open(policy="off", limits=LIMITS) as session:
+        begun = await session.run("secret = 'of another session'\nopen('mine', 'w').write('untouched')")
+        assert begun.ok
+        yield session
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(tier: Tier) -> AsyncIterator[dict[str, Session]]:
+    """Sessions that several attacks share, by policy: the policy refused all so far, or the tier is slow to open."""
+    sessions: dict[str, Session] = {}
+    yield sessions
+    for session in sessions.values():
+        await session.close()
+
+
 @pytest.fixture
-def attack(host: Host, honest: Session, policy: Any) -> Callable[..., AbstractAsyncContextManager[Result]]:
+def attack(host: Host, honest: Session, tier: Tier, shared: dict[str, Session], policy: str) -> Attack:
     @asynccontextmanager
     async def run(
         code: str,
@@ -90,15 +108,57 @@ def attack(host: Host, honest: Session, policy: Any) -> Callable[..., AbstractAs
         limits: Limits = LIMITS,
         tools: Sequence[Tool] = (),
         images: ImageSource | None = None,
+        fresh: bool = False,
     ) -> AsyncIterator[Result]:
-        async with await host.open(policy=policy, limits=limits, tools=tools, images=images) as session:
+        own = fresh or limits != LIMITS or bool(tools) or images is not None
+        session = None if own else shared.pop(policy, None)
+        if session is None:
+            session = await host.open(policy=cast("Any", policy), limits=limits, tools=tools, images=images)
+        processes = of_session(session.pid)
+        try:
             try:
-                result = Result(await session.run(NATIVE + code if native else code), None, session.pid)
+                result = Result(session, await session.run(NATIVE + code if native else code), None)
             except SessionError as error:
-                result = Result(None, error, session.pid)
+                result = Result(session, None, error)
                 assert not session.alive
             yield result
-        after = await honest.run("print(secret, open('/tmp/mine').read())")
-        assert after.output == "of another session untouched\n"
+            processes |= of_session(session.pid)
+            if not own and session.alive and (result.early or (tier.container and (await session.run("pass")).ok)):
+                shared[policy] = session
+        finally:
+            if shared.get(policy) is not session:
+                await session.close()
+                await _gone(processes)
+        if not result.early:  # else nothing has happened
+            after = await honest.run("print(secret, open('mine').read())")
+            assert after.output == "of another session untouched\n"
 
     return run
+
+
+async def _gone(processes: set[int]) -> None:
+    """Wait until none is left."""
+    deadline = time.monotonic() + _GONE_S
+    while (left := living(processes)) and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel tells nobody
+        await asyncio.sleep(0.002)
+    assert not left, "processes of a closed session are left"
+
+
+@pytest.fixture
+def open_house(secret: str) -> Iterator[Path]:
+    """A folder of the host that is everyone's, so that only isolation keeps a guest out; in it a file."""
+    folder = Path(tempfile.mkdtemp(prefix="open-house-"))
+    folder.chmod(0o777)
+    file = folder / "secret.txt"
+    file.write_text(secret)
+    file.chmod(0o666)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_tmp(tier: Tier) -> list[str]:
+    """What a session finds in /tmp when nobody has written there: the way to an installation below it, if any."""
+    installed = [] if tier.container else [sys.prefix, sys.base_prefix, *import_module("maia").__path__]
+    parts = [Path(path).resolve().parts for path in installed]
+    return sorted({part[2] for part in parts if part[1] == "tmp"})
