@@ -34,7 +34,7 @@ async def measure(runtimes: list[Runtime], figures: Figures) -> None:
             except UnavailableError as error:
                 rich.print(f"{runtime.name}: not measured. {error}")
         openings = {name: partial(first_result, runtime) for name, runtime in there.items()}
-        _note(figures["open a session to its first result"], await in_turn(openings, rounds=50))
+        _note(figures["open a session to its first result"], await in_turn(openings, rounds=50, pause_s=0.05))
         await _blocks(there, figures, "pass", "block of 20 lines")
         stateful = {name: runtime for name, runtime in there.items() if runtime.name != DockerRun.name}
         await _blocks(stateful, figures, HALF_GIGABYTE, "the same with 500 MB of variables")

@@ -67,7 +67,7 @@ async def measure(figures: Figures) -> None:
         for figure, opened in ((OPEN, tiers), (COLD, cold)):
             _note(
                 figures[figure],
-                await in_turn({name: partial(first_result, opened[name]) for name in opened}, rounds=50),
+                await in_turn({name: partial(first_result, opened[name]) for name in opened}, rounds=50, pause_s=0.05),
             )
         for policy in ("restricted", "off"):
             for setup, size in (("pass", ""), (HALF_GIGABYTE, ", 500 MB held")):

@@ -27,6 +27,9 @@ __all__ = ["LIMITS", "Box", "RemoteTier", "Tier", "drop_idle_connections", "sett
 LIMITS = Limits(memory_mb=2048)
 """Room for 500 MB of variables."""
 
+WARM_S = 1.0
+"""A container in the pool goes on importing for so long after it could be used."""
+
 ISOLATES: Final = {
     "jail": "namespaces, a read-only root of its own, default-deny seccomp, Landlock, no privileges, limits",
     "landlock": "Landlock, default-deny seccomp, no privileges, limits; no namespaces",
@@ -143,6 +146,7 @@ async def settle(host: Host) -> None:
     if isinstance(tier, DockerTier):
         while working := [*tier._pool._filling.values(), *map(asyncio.wrap_future, tier._removals)]:
             await asyncio.wait(working)
+            await asyncio.sleep(WARM_S)
 
 
 def drop_idle_connections(host: Host) -> None:

@@ -44,13 +44,13 @@ async def in_turn(ways: Mapping[str, Way], *, rounds: int, pause_s: float = 0) -
     """Do each thing twice uncounted, then in each round one after another.
 
     Args:
-        ways: By name. One that takes over 0.1 s takes part in every fifth round only.
+        ways: By name. One that takes over 0.1 s, what is not counted included, takes part in every fifth round only.
         rounds: How often.
         pause_s: Rest before each.
     """
     for way in ways.values():
         await way()  # what only the first time takes
-    slow = {name: await way() > SLOW_S for name, way in ways.items()}
+    slow = {name: await timed(way()) > SLOW_S for name, way in ways.items()}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, way in ways.items():
