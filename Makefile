@@ -64,8 +64,8 @@ protos-check: $(VENV)/.test  ## Check that the committed generated code is fresh
 	for f in $$(cd $$fresh && find . -type f); do \
 	  cmp -s $$fresh/$$f protos/$$f || { echo "protos/$$f is stale: run 'make protos'"; stale=1; }; done; test -z "$$stale"
 
-security: $(VENV)/.test  ## Run the attacks on the sandbox
-	$(BIN)/pytest tests/security $(PYTEST_ARGS)
+security: $(VENV)/.test  ## Run all attacks on the sandbox in every tier (the longest: half an hour and more)
+	MAIA_TEST_TIERS=$${MAIA_TEST_TIERS:-jail,landlock,docker,gvisor} $(BIN)/pytest tests/security $(PYTEST_ARGS)
 
 bench: $(VENV)/.bench  ## Print the figures that docs/performance.md explains
 	$(BIN)/python -m tests.bench

@@ -1,7 +1,40 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pytest
 from hypothesis import settings
 
 # Hypothesis would fail an example that takes 200 ms, and no test asserts a time.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+# A container takes up to a second to start, and there are two thousand attacks. Where nobody chose tiers, all of them run
+# in the jail and the tier landlock; of each table of attacks one runs in Docker without the policy; gVisor gets those on
+# its files, its network and its processes. `make security` runs all of them everywhere.
+SAMPLED: Final = ("docker", "gvisor")
+IN_GVISOR: Final = ("test_file_system.py", "test_kernels_files.py", "test_network.py", "test_processes.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out most attacks on containers, unless MAIA_TEST_TIERS names tiers."""
+    if os.environ.get("MAIA_TEST_TIERS"):
+        return
+    seen: set[tuple[object, str]] = set()
+    kept, left_out = [], []
+    for item in items:
+        case = getattr(item, "callspec", None)
+        tier = case.params.get("tier") if case is not None and item.path.parent.name == "security" else None
+        if tier in SAMPLED:
+            key = (tier, f"{item.path.name}::{getattr(item, 'originalname', item.name)}")
+            wanted = case is not None and case.params.get("policy", "off") == "off" and key not in seen
+            if not wanted or (tier == "gvisor" and item.path.name not in IN_GVISOR):
+                left_out.append(item)
+                continue
+            seen.add(key)
+        kept.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)

@@ -188,7 +188,7 @@ DEAF = {
 
 @each("code", DEAF)
 async def test_a_guest_that_hears_no_signal_ends_all_the_same(attack: Attack, code: str) -> None:
-    async with attack(f"import signal\n{code}while True:\n    pass", limits=SHORT, fresh=True) as result:
+    async with attack(f"import signal\n{code}\nwhile True:\n    pass", limits=SHORT, fresh=True) as result:
         assert result.status in ("wall_clock", "policy")
 
 
@@ -202,7 +202,7 @@ TIMERS = {
 @each("code", TIMERS)
 async def test_a_flood_of_timers_is_the_guests_own(attack: Attack, code: str) -> None:
     deaf = "import signal\nfor n in (14, 26, 27):\n    signal.signal(n, lambda *_: None)\n"
-    async with attack(f"{deaf}{code}sum(range(10**7))\nprint('done')", fresh=True) as result:
+    async with attack(f"{deaf}\n{code}\nsum(range(10**7))\nprint('done')", fresh=True) as result:
         assert result.status in ("ok", "policy", "wall_clock", "cpu")
 
 
