@@ -12,9 +12,9 @@ from hypothesis import settings
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-# A container takes up to a second to start, and there are two thousand attacks. Where nobody chose tiers, all of them run
-# in the jail and the tier landlock; of each table of attacks one runs in Docker without the policy; gVisor gets those on
-# its files, its network and its processes. `make security` runs all of them everywhere.
+# A container takes up to a second to start, and there are two thousand attacks. Where nobody chose tiers, all of them
+# run in the jail and the tier landlock; of each table of attacks one runs in Docker, without the policy; gVisor gets
+# those on its files, its network and its processes. `make security` runs all of them everywhere.
 SAMPLED: Final = ("docker", "gvisor")
 IN_GVISOR: Final = ("test_file_system.py", "test_kernels_files.py", "test_network.py", "test_processes.py")
 
