@@ -25,7 +25,7 @@ import pytest_asyncio
 from tests.security.attack import LIMITS, NATIVE, Result, Tier
 from tests.security.processes import living, of_session
 
-from maia.sandbox import Host, ImageSource, Limits, Session, SessionError, TierUnavailableError, Tool
+from maia.sandbox import Host, ImageSource, Limits, Session, SessionError, Status, TierUnavailableError, Tool
 
 TIERS: Final = {
     tier.name: tier
@@ -37,6 +37,12 @@ TIERS: Final = {
     )
 }
 CHOSEN: Final = os.environ.get("MAIA_TEST_TIERS", ",".join(TIERS)).split(",")
+
+NAMES: Final = (
+    *("np", "Image", "math", "random", "statistics", "ToolError", "help"),
+    *("__builtins__", "__name__", "name", "gc", "os", "shutil", "threading"),
+)
+"""What a session has before its first block, and what the block has that clears the others away."""
 
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 _GONE_S: Final = 3.0
@@ -89,17 +95,59 @@ async def honest(host: Host) -> AsyncIterator[Session]:
         yield session
 
 
+Shared = dict[tuple[object, ...], Session]
+
+
+class Same:
+    """Equal for the same object only, which it keeps."""
+
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+SOUND: Final = """
+import gc, os, shutil, threading
+for name in globals().keys() - {names!r}:
+    del globals()[name]
+for name in os.listdir('.'):
+    shutil.rmtree(name) if os.path.isdir(name) else os.unlink(name)
+gc.collect()
+print('sound', threading.active_count())
+"""
+"""Makes a session as good as new, for the next attack in it."""
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared(tier: Tier) -> AsyncIterator[dict[str, Session]]:
-    """Sessions that several attacks share, by policy: the policy refused all so far, or the tier is slow to open."""
-    sessions: dict[str, Session] = {}
+async def shared(tier: Tier) -> AsyncIterator[Shared]:
+    """Sessions that several attacks have, one after another, by policy, limits and tools.
+
+    Those in which the policy refused all code so far; and sound containers, which take long to make.
+    """
+    sessions: Shared = {}
     yield sessions
     for session in sessions.values():
         await session.close()
 
 
 @pytest.fixture
-def attack(host: Host, honest: Session, tier: Tier, shared: dict[str, Session], policy: str) -> Attack:
+def attack(host: Host, honest: Session, tier: Tier, shared: Shared, policy: str) -> Attack:
+    async def give_back(session: Session, key: tuple[object, ...], names: set[str], *, early: bool) -> bool:
+        """Whether the next attack may have the session."""
+        sound = early and session.alive
+        if not sound and tier.container and session.alive:
+            check = SOUND.format(names={*NAMES, *names})
+            outcome = await session.run(check if policy == "off" else "print('sound', 1)")
+            sound = outcome.output == "sound 1\n"
+        if sound:
+            shared[key] = session
+        return sound
+
     @asynccontextmanager
     async def run(
         code: str,
@@ -110,23 +158,29 @@ def attack(host: Host, honest: Session, tier: Tier, shared: dict[str, Session], 
         images: ImageSource | None = None,
         fresh: bool = False,
     ) -> AsyncIterator[Result]:
-        own = fresh or limits != LIMITS or bool(tools) or images is not None
-        session = None if own else shared.pop(policy, None)
+        whole = NATIVE + code if native else code
+        tools = tuple(tools)
+        if (tools or images) and policy == "restricted" and await _is_refused(host, shared, whole):
+            tools, images = (), None  # what the policy refuses, it refuses without them too
+        key = (policy, limits, *map(Same, tools), Same(images))
+        session = None if fresh and policy == "off" else shared.pop(key, None)
         if session is None:
             session = await host.open(policy=cast("Any", policy), limits=limits, tools=tools, images=images)
         processes = of_session(session.pid)
+        back = False
         try:
             try:
-                result = Result(session, await session.run(NATIVE + code if native else code), None)
+                result = Result(session, await session.run(whole), None)
             except SessionError as error:
                 result = Result(session, None, error)
                 assert not session.alive
             yield result
             processes |= of_session(session.pid)
-            if not own and session.alive and (result.early or (tier.container and (await session.run("pass")).ok)):
-                shared[policy] = session
+            back = (result.early or not fresh) and await give_back(
+                session, key, {tool.spec.name for tool in tools}, early=result.early
+            )
         finally:
-            if shared.get(policy) is not session:
+            if not back:
                 await session.close()
                 await _gone(processes)
         if not result.early:  # else nothing has happened
@@ -134,6 +188,21 @@ def attack(host: Host, honest: Session, tier: Tier, shared: dict[str, Session], 
             assert after.output == "of another session untouched\n"
 
     return run
+
+
+async def _is_refused(host: Host, shared: Shared, code: str) -> bool:
+    """Whether the policy refuses code before it runs; else it fails for want of the tools that it calls."""
+    key = ("restricted", LIMITS, Same(None))
+    session = shared.pop(key, None) or await host.open(policy="restricted", limits=LIMITS)
+    try:
+        outcome = await session.run(code)
+    except SessionError:
+        return False
+    if outcome.status is Status.POLICY:
+        shared[key] = session
+        return True
+    await session.close()
+    return False
 
 
 async def _gone(processes: set[int]) -> None:

@@ -45,9 +45,53 @@ class OneImage:
         self.given.append(ref_id)
 
 
+IMAGES = OneImage()
+TAKEN: list[object] = []
+
+
 async def give() -> ImageRef:
     """An image."""
     return ImageRef("mine", 1, 1)
+
+
+async def show(image: ImageRef) -> None:
+    """Show an image."""
+    TAKEN.append(image)
+
+
+async def take(what: object) -> None:
+    """Take anything."""
+    TAKEN.append(what)
+
+
+async def take_picture(what: Pixels) -> None:
+    """Take a picture."""
+    TAKEN.append(what)
+
+
+async def number(x: list[float] | dict[str, float]) -> None:
+    """Take numbers."""
+
+
+async def choice(x: Literal["a", "b"]) -> None:
+    """Take a letter."""
+
+
+async def act(x: int) -> None:
+    """Act."""
+    TAKEN.append(x)
+
+
+# Made once, so that attacks which leave their session sound can have the same one.
+GIVE, SHOW, TAKE, ACT = ([Tool.of(function)] for function in (give, show, take, act))
+TAKE_PICTURE = [Tool.of(take_picture, "take")]
+CHECKED = [Tool.of(number), Tool.of(choice)]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_taken() -> None:
+    IMAGES.given.clear()
+    TAKEN.clear()
 
 
 FORGED = {
@@ -70,15 +114,14 @@ FORGED = {
 @each("asked", FORGED)
 @pytest.mark.parametrize("how", ["array()", "base64()", "source"])
 async def test_a_reference_that_code_makes_up_is_an_error_in_the_guest(attack: Attack, asked: str, how: str) -> None:
-    images = OneImage()
     code = (
         "from maia.sandbox.protocol.types import ImageRef\nimage = give()\n"
         f'forged = type(image)(ImageRef("{asked}", 1, 1), image._call)\n'
         f"try:\n    print('got', forged.{how})\nexcept ToolError as error:\n    print('refused')"
     )
-    async with attack(code, tools=[Tool.of(give)], images=images) as result:
+    async with attack(code, tools=GIVE, images=IMAGES) as result:
         assert result.said("refused\n"), (result.output, result.message)
-    assert images.given == []
+    assert IMAGES.given == []
 
 
 async def test_a_reference_of_one_session_means_nothing_in_another(host: Host) -> None:
@@ -93,20 +136,14 @@ async def test_a_reference_of_one_session_means_nothing_in_another(host: Host) -
 
 
 async def test_a_reference_is_passed_to_a_tool_as_what_it_is_and_no_more(attack: Attack) -> None:
-    taken: list[object] = []
-
-    async def show(image: ImageRef) -> None:
-        """Show an image."""
-        taken.append(image)
-
     code = (
         "from maia.sandbox.protocol.types import ImageRef\nfrom maia.sandbox.guest.images import Image as Handle\n"
         "class Sly(ImageRef):\n    def __reduce__(self):\n        return print, ('pickled',)\n"
         "show(Handle(Sly('../x', 1, 1), None))"
     )
-    async with attack(code, tools=[Tool.of(show)]) as result:
-        assert taken in ([], [ImageRef("../x", 1, 1)])
-        assert [type(image) for image in taken] in ([], [ImageRef])
+    async with attack(code, tools=SHOW) as result:
+        assert TAKEN in ([], [ImageRef("../x", 1, 1)])
+        assert [type(image) for image in TAKEN] in ([], [ImageRef])
         assert result.status in ("ok", "policy")
 
 
@@ -150,19 +187,13 @@ async def test_a_pickle_is_never_loaded_outside(
     def refuse(*_: object, **__: object) -> object:
         raise AssertionError("something was unpickled")
 
-    taken: list[object] = []
-
-    async def take(what: object) -> None:
-        """Take anything."""
-        taken.append(what)
-
     data = pickle.dumps(Evil())
     for name in ("load", "loads"):
         monkeypatch.setattr(pickle, name, refuse)
-    async with attack(code.format(data=data), tools=[Tool.of(take)]) as result:
+    async with attack(code.format(data=data), tools=TAKE) as result:
         assert result.status in ("ok", "exception", "policy"), result.message
     assert "unpickled" not in capfd.readouterr().out
-    for value in taken:
+    for value in TAKEN:
         assert type(value) in (bytes, str, list, dict, np.ndarray, Pixels)
         assert not isinstance(value, np.ndarray) or value.dtype.kind == "u"
 
@@ -189,6 +220,8 @@ async def test_a_picture_that_leaves_is_never_decoded_outside(attack: Attack, mo
         assert result.early or len(taken[0].data) == 18  # type: ignore[attr-defined]
 
 
+ROOMY = replace(LIMITS, memory_mb=400)
+
 OVERSIZE = {
     "a picture that is too wide": "take(Image.new('L', (20000, 1)))",
     "a picture that is too high": "take(Image.new('L', (1, 20000)))",
@@ -213,16 +246,10 @@ OVERSIZE = {
 
 @each("code", OVERSIZE)
 async def test_what_may_not_leave_is_an_error_in_the_guest(attack: Attack, code: str) -> None:
-    taken: list[object] = []
-
-    async def take(what: Pixels) -> None:
-        """Take a picture."""
-        taken.append(what)
-
-    async with attack(code, tools=[Tool.of(take)], limits=replace(LIMITS, memory_mb=400)) as result:
+    async with attack(code, tools=TAKE_PICTURE, limits=ROOMY) as result:
         assert result.status in ("exception", "policy", "memory"), result.output
         assert result.early or (await result.session.run("print('still here')")).output == "still here\n"
-    assert taken == []
+    assert TAKEN == []
 
 
 ARGUMENTS = {
@@ -244,16 +271,10 @@ ARGUMENTS = {
 async def test_an_argument_that_breaks_its_check_is_the_blocks_error_and_not_the_hosts(
     attack: Attack, argument: str
 ) -> None:
-    async def number(x: list[float] | dict[str, float]) -> None:
-        """Take numbers."""
-
-    async def choice(x: Literal["a", "b"]) -> None:
-        """Take a letter."""
-
     code = "".join(
         f"try:\n    {name}({argument})\nexcept ToolError:\n    print('refused')\n" for name in ("number", "choice")
     )
-    async with attack(code, tools=[Tool.of(number), Tool.of(choice)]) as result:
+    async with attack(code, tools=CHECKED) as result:
         assert result.output == "refused\n" * 2, result.message
 
 
@@ -272,17 +293,11 @@ SHAPES = {
 @each("code", SHAPES)
 @pytest.mark.parametrize("forged", [False, True], ids=["by the stub", "by a frame of its own"])
 async def test_arguments_that_do_not_fit_never_reach_the_tool(attack: Attack, code: str, forged: bool) -> None:
-    called: list[object] = []
-
-    async def act(x: int) -> None:
-        """Act."""
-        called.append(x)
-
     around = "import maia.sandbox.guest.stubs as stubs\nact = lambda *a, **k: image_call('act', a, k)\n"
     get = "image_call = [c.cell_contents for c in act.__closure__ if hasattr(c.cell_contents, '__self__')][0]\n"
-    async with attack(get + around + code if forged else code, tools=[Tool.of(act)]) as result:
+    async with attack(get + around + code if forged else code, tools=ACT) as result:
         assert result.status in ("exception", "policy")
-    assert called == []
+    assert TAKEN == []
 
 
 async def test_a_tool_cannot_run_blocks_of_the_session_that_called_it(host: Host) -> None:

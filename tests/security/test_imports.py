@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.security.attack import LIMITS, Tier, each, looting
+from tests.security.attack import Tier, each, looting
 from tests.security.conftest import Attack
 
-from maia.sandbox import Host
+from maia.sandbox import Session
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -123,15 +123,15 @@ PLANTED = {
 
 @each("code", PLANTED)
 async def test_a_module_that_a_guest_wrote_runs_in_that_guest_only(
-    attack: Attack, host: Host, policy: str, secret: str, code: str
+    attack: Attack, honest: Session, policy: str, secret: str, code: str
 ) -> None:
     async with attack(code, fresh=True) as result:
         assert not result.tells(secret)
         if policy == "off":
             assert "planted" in result.output, result.message
-    async with await host.open(policy="off", limits=LIMITS) as other:
-        after = await other.run("import sys, os\nsys.path.insert(0, '.')\nprint(os.listdir('.'))\nimport planted")
-        assert "No module named 'planted'" in after.message
+    find = "import sys\nsys.path.insert(0, '.')\ntry:\n    import planted\nfinally:\n    del sys.path[0]"
+    after = await honest.run(find)
+    assert "No module named 'planted'" in after.message
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ async def test_the_runners_own_functions_can_be_replaced_and_the_host_is_not_dec
         "import maia.sandbox.guest.runner as runner\nrunner.exec = lambda *_: None\n"
         "runner._describe = lambda error: (1, 'a lie')\nraise ValueError('truth')"
     )
-    async with attack(code) as result:
+    async with attack(code, fresh=True) as result:
         assert result.early or (result.status, result.message) == ("ok", "")
         assert result.session.alive or result.early
 
