@@ -113,6 +113,10 @@ class Engine:
             plan = make_plan(cache_dir)
         except FileNotFoundError as error:
             raise unavailable(self._tier, "planning the image", str(error), "Install it and try again.") from error
+        if below := next((path for path in plan.binds if path.startswith("/tmp/")), None):  # noqa: S108  a comparison
+            reason = f"{below} lies below /tmp, where every container has a folder of its own"
+            remedy = "Install maia elsewhere, or name an image that has it."
+            raise unavailable(self._tier, "making the image", reason, remedy)
         files = images.find_files(plan)
         lower, upper = images.split(files)
         name = f"{images.REPOSITORY}:{images.tag(plan, files)}"
