@@ -12,11 +12,11 @@ from hypothesis import settings
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-# A container takes up to a second to start, and there are two thousand attacks. Where nobody chose tiers, all of them
-# run in the jail and the tier landlock; of each table of attacks one runs in Docker, without the policy; gVisor gets
-# those on its files, its network and its processes. `make security` runs all of them everywhere.
+# A container takes up to seconds to start, and there are two thousand attacks. Where nobody chose tiers, all of them run
+# in the jail and the tier landlock; in containers, without the policy, one of each table of those on files, network and
+# processes. `make security` runs all of them everywhere.
 SAMPLED: Final = ("docker", "gvisor")
-IN_GVISOR: Final = ("test_file_system.py", "test_kernels_files.py", "test_network.py", "test_processes.py")
+IN_CONTAINERS: Final = ("test_file_system.py", "test_kernels_files.py", "test_network.py", "test_processes.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if tier in SAMPLED:
             key = (tier, f"{item.path.name}::{getattr(item, 'originalname', item.name)}")
             wanted = case is not None and case.params.get("policy", "off") == "off" and key not in seen
-            if not wanted or (tier == "gvisor" and item.path.name not in IN_GVISOR):
+            if not wanted or item.path.name not in IN_CONTAINERS:
                 left_out.append(item)
                 continue
             seen.add(key)
