@@ -12,9 +12,9 @@ from hypothesis import settings
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-# A container takes up to seconds to start, and there are two thousand attacks. Where nobody chose tiers, all of them run
-# in the jail and the tier landlock; in containers, without the policy, one of each table of those on files, network and
-# processes. `make security` runs all of them everywhere.
+# A container takes seconds to start at worst, and there are two thousand attacks. Where nobody chose tiers, all of them
+# run in the jail and the tier landlock; in containers, without the policy, one of each table of those on files, network
+# and processes. `make security` runs all of them everywhere.
 SAMPLED: Final = ("docker", "gvisor")
 IN_CONTAINERS: Final = ("test_file_system.py", "test_kernels_files.py", "test_network.py", "test_processes.py")
 
