@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import rich
-from tests.bench.measures import block_times, first_result, overrun
+from tests.bench.measures import CALM_S, block_times, first_result, overrun
 from tests.bench.others import DockerRun, Jupyter, Smolagents
 from tests.bench.runtimes import HALF_GIGABYTE, Opened, Runtime, UnavailableError
 from tests.bench.table import grid
@@ -34,7 +34,7 @@ async def measure(runtimes: list[Runtime], figures: Figures) -> None:
             except UnavailableError as error:
                 rich.print(f"{runtime.name}: not measured. {error}")
         openings = {name: partial(first_result, runtime) for name, runtime in there.items()}
-        _note(figures["open a session to its first result"], await in_turn(openings, rounds=50, pause_s=0.05))
+        _note(figures["open a session to its first result"], await in_turn(openings, rounds=50, pause_s=CALM_S))
         await _blocks(there, figures, "pass", "block of 20 lines")
         stateful = {name: runtime for name, runtime in there.items() if runtime.name != DockerRun.name}
         await _blocks(stateful, figures, HALF_GIGABYTE, "the same with 500 MB of variables")
@@ -49,7 +49,7 @@ async def _blocks(runtimes: Mapping[str, Runtime], figures: Figures, setup: str,
             sessions[name] = await runtime.open()
             stack.push_async_callback(sessions[name].close)
             await sessions[name].run(setup)
-        for pace, times in (await block_times(sessions, rounds=50)).items():
+        for pace, times in (await block_times(sessions, rounds=40)).items():
             _note(figures[f"{label}, {pace}"], times)
 
 

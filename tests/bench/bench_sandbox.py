@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import rich
-from tests.bench.measures import block_times, first_result, overrun
+from tests.bench.measures import CALM_S, block_times, first_result, overrun
 from tests.bench.runtimes import HALF_GIGABYTE, UnavailableError
 from tests.bench.table import grid
 from tests.bench.tiers import Box, RemoteTier, Tier
@@ -67,7 +67,9 @@ async def measure(figures: Figures) -> None:
         for figure, opened in ((OPEN, tiers), (COLD, cold)):
             _note(
                 figures[figure],
-                await in_turn({name: partial(first_result, opened[name]) for name in opened}, rounds=50, pause_s=0.05),
+                await in_turn(
+                    {name: partial(first_result, opened[name]) for name in opened}, rounds=50, pause_s=CALM_S
+                ),
             )
         for policy in ("restricted", "off"):
             for setup, size in (("pass", ""), (HALF_GIGABYTE, ", 500 MB held")):
@@ -85,7 +87,7 @@ async def _blocks(tiers: Mapping[str, Tier], figures: Figures, policy: Policy, s
             stack.push_async_callback(sessions[name].close)
             await sessions[name].run(setup)
         label = f"{BLOCK}, policy {'on' if policy == 'restricted' else 'off'}{size}"
-        for pace, times in (await block_times(sessions, rounds=100)).items():
+        for pace, times in (await block_times(sessions, rounds=40)).items():
             _note(figures[f"{label}, {pace}"], times)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -9,10 +10,13 @@ from functools import partial
 from tests.bench.runtimes import FIRST, TWENTY_LINES, Opened, Runtime
 from tests.bench.timing import Times, in_turn, timed
 
-__all__ = ["block_times", "first_result", "overrun"]
+__all__ = ["CALM_S", "block_times", "first_result", "overrun"]
 
 THINK_S = 0.02
 """What passes between two blocks of an agent at the least. What a sandbox does after a block falls into it."""
+
+CALM_S = 0.05
+"""Between two measurements, so that what one runtime still does after a block does not burden the next."""
 
 
 async def first_result(runtime: Runtime) -> float:
@@ -29,22 +33,19 @@ async def first_result(runtime: Runtime) -> float:
 
 
 async def block_times(sessions: Mapping[str, Opened], *, rounds: int) -> dict[str, dict[str, Times]]:
-    """How long a warm block of twenty lines takes each session: after a while, and when it follows another at once."""
-    apart = {name: partial(_block, session) for name, session in sessions.items()}
-    at_once = {name: partial(_second_block, session) for name, session in sessions.items()}
-    return {
-        f"{THINK_S * 1000:.0f} ms apart": await in_turn(apart, rounds=rounds, pause_s=THINK_S),
-        "back to back": await in_turn(at_once, rounds=rounds),
-    }
+    """How long a warm block of twenty lines takes each session that has run another a moment before."""
+    found = {}
+    for pace, pause_s in ((f"{THINK_S * 1000:.0f} ms apart", THINK_S), ("back to back", 0.0)):
+        ways = {name: partial(_second_block, session, pause_s) for name, session in sessions.items()}
+        found[pace] = await in_turn(ways, rounds=rounds, pause_s=CALM_S)
+    return found
 
 
-async def _block(session: Opened) -> float:
-    return await timed(session.run(TWENTY_LINES))
-
-
-async def _second_block(session: Opened) -> float:
+async def _second_block(session: Opened, pause_s: float) -> float:
     await session.run(TWENTY_LINES)
-    return await _block(session)
+    if pause_s:
+        await asyncio.sleep(pause_s)
+    return await timed(session.run(TWENTY_LINES))
 
 
 async def overrun(runtime: Runtime, limit_s: float = 0.2) -> tuple[float, bool]:
