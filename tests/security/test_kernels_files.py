@@ -22,7 +22,8 @@ READ = """
 import os
 for path in {paths!r}:
     try:
-        print('read', path, os.read(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 65536))
+        if found := os.read(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 65536):
+            print('read', path, found)
     except OSError as error:
         print(type(error).__name__, path)
 """
@@ -59,7 +60,8 @@ async def test_a_file_about_the_guest_and_its_parent_tells_nothing_of_the_host(
     code = f"import os\npaths = [f'/proc/{{p}}/{name}' for p in ('self', os.getpid(), os.getppid(), 1)]\n"
     async with attack(code + READ.replace("{paths!r}", "paths")) as result:
         assert not result.tells(secret)
-        assert "read" not in result.output or tier.own_kernel
+        images_own = tier.own_proc and name in ("exe", "root/etc/passwd")
+        assert "read" not in result.output or tier.own_kernel or images_own
 
 
 SYSTEM = {

@@ -34,7 +34,7 @@ MARKS = {
     "a module": ("import sys\nsys.modules['mark'] = math", "'mark' in __import__('sys').modules"),
     "a variable of the environment": ("os.environ['MARK'] = '1'", "'MARK' in os.environ"),
     "the working directory": ("os.mkdir('d')\nos.chdir('d')", "os.getcwd().endswith('/d')"),
-    "the mask of new files": ("os.umask(0)", "os.umask(0o77) != 0o77"),
+    "the mask of new files": ("os.umask(0o123)", "os.umask(0o77) == 0o123"),
     "a handler of signals": (
         "import signal\nsignal.signal(10, signal.SIG_IGN)",
         "__import__('signal').getsignal(10) == __import__('signal').SIG_IGN",

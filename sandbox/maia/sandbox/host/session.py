@@ -34,7 +34,7 @@ _DEATH_S: Final = 0.5
 """How long a guest that has closed its channel may take to end."""
 
 _CHECKPOINT_CPU_S: Final = 2.0
-_CHECKPOINT_S: Final = 5.0
+_CHECKPOINT_S: Final = 10.0
 """How long a fork may take: a second copies the page tables of some hundred gigabytes, and many may fork at once."""
 
 
