@@ -14,7 +14,7 @@ from tests.security.system_calls import NUMBERS
 from maia.sandbox import Limits, Outcome, Session, SessionError
 from maia.sandbox.host.tiers.choice import TierName
 
-__all__ = ["LIMITS", "NATIVE", "Result", "Tier", "each", "looting"]
+__all__ = ["LIMITS", "NATIVE", "Result", "Tier", "each", "looting", "once_in_containers"]
 
 LIMITS: Final = Limits(wall_s=3, cpu_s=2, memory_mb=128, output_bytes=20_000, tmp_mb=8, threads=8, open_files=32)
 """What a container must be made with is the same in every attack, so that one pool serves all."""
@@ -120,6 +120,10 @@ def each(argument: str, cases: Mapping[str, object]) -> pytest.MarkDecorator:
     """One test for each attack of a table, named as the table names it. Code may be indented as the table is."""
     values = [dedent(case).strip() if isinstance(case, str) and "\n" in case else case for case in cases.values()]
     return pytest.mark.parametrize(argument, values, ids=list(cases))
+
+
+once_in_containers = pytest.mark.once_in_containers
+"""In containers without the language policy only: it takes long there, and what the policy lets through is less."""
 
 
 def looting(folder: Path) -> str:

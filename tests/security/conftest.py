@@ -57,10 +57,16 @@ def tier(request: pytest.FixtureRequest) -> Tier:
     return TIERS[request.param]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "once_in_containers: see tests/security/attack.py")
+
+
 @pytest.fixture(params=["restricted", "off"])
-def policy(request: pytest.FixtureRequest) -> str:
+def policy(request: pytest.FixtureRequest, tier: Tier) -> str:
     value = request.param
     assert isinstance(value, str)
+    if tier.container and value == "restricted" and request.node.get_closest_marker("once_in_containers"):
+        pytest.skip("takes long in a container: once, without the policy")
     return value
 
 

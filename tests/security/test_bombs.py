@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.security.attack import LIMITS, Tier, each
+from tests.security.attack import LIMITS, Tier, each, once_in_containers
 from tests.security.conftest import Attack
 
 from maia.sandbox import Host
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), once_in_containers]
 
 TIGHT = replace(LIMITS, wall_s=0.8, cpu_s=0.8)
 SHORT = replace(LIMITS, wall_s=0.25, cpu_s=0.12)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from tests.security.attack import LIMITS, Tier, each
+from tests.security.attack import LIMITS, Tier, each, once_in_containers
 from tests.security.conftest import Attack
 
 from maia.execution.v1 import execution_pb2 as pb
@@ -17,7 +17,7 @@ from maia.sandbox import Host, ImageRef, Pixels, SessionError, Tool, ToolError
 from maia.sandbox.protocol.frames import encode
 from maia.sandbox.protocol.values import encode_value
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), once_in_containers]
 
 
 class OneImage:

@@ -205,7 +205,7 @@ async def test_what_all_guests_import_cannot_be_changed(attack: Attack, code: st
 async def test_a_library_that_a_guest_wrote_gives_it_no_more_than_machine_code_does(
     attack: Attack, policy: str, tier: Tier, secret: str
 ) -> None:
-    """In jails and containers /tmp is noexec; a folder of the host's disk is not, and what loads is as confined."""
+    """Jails and Docker mount /tmp noexec. Elsewhere it loads, and is as confined as all that the guest runs."""
     code = """
 import ctypes, os
 open('a.so', 'wb').write(open(np.linalg._umath_linalg.__file__, 'rb').read())
@@ -214,6 +214,7 @@ print('loaded', os.environ)
 """
     async with attack(code) as result:
         assert not result.tells(secret)
-        assert "loaded" not in result.output or not tier.own_names
-        if policy == "off" and tier.own_names:
+        noexec = tier.own_names and not tier.own_kernel
+        assert "loaded" not in result.output or not noexec
+        if policy == "off" and noexec:
             assert "failed to map segment" in result.message

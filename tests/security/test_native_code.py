@@ -109,6 +109,7 @@ async def test_a_number_with_high_bits_is_the_number_below_them(attack: Attack) 
 MACHINE_CODE = {
     "the 32-bit gate": "b814000000cd80c3",  # getpid
     "the 32-bit gate with a call that is allowed under this number": "b801000000cd80c3",
+    "the 32-bit gate with the number of a socket": "b829000000cd80c3",
     "the number of the x32 interface": "b8270000400f05c3",  # getpid
     "the fast 32-bit entry": "b8140000000f34c3",
 }
@@ -116,10 +117,13 @@ MACHINE_CODE = {
 
 @x86_only
 @each("code", MACHINE_CODE)
-async def test_a_foreign_calling_convention_ends_the_process(attack: Attack, code: str) -> None:
+async def test_a_foreign_calling_convention_ends_the_process(attack: Attack, tier: Tier, code: str) -> None:
+    """Old gVisor takes the 32-bit gate for the other one, and the guest's filter checks the call all the same."""
     async with attack(f"print('went on', machine_code({code!r})())", native=True) as result:
-        assert "went on" not in result.output
-        assert result.status in ("killed", "policy")
+        if not tier.own_kernel:
+            assert "went on" not in result.output
+        assert result.output in ("", "went on -1\n", "went on -9\n")  # EPERM for a socket, EBADF for a write to nowhere
+        assert result.status in ("killed", "policy") or tier.own_kernel
 
 
 INSTRUCTIONS = {

@@ -299,7 +299,8 @@ class Session:
             SessionError: The session was ended over it.
         """
         if self._checkpointing is not None:
-            await asyncio.wait([self._checkpointing])  # closing the session cancels it, and nobody else
+            if not self._checkpointing.done():
+                await asyncio.wait([self._checkpointing])  # closing the session cancels it, and nobody else
             self._checkpointing = None
             self._check_alive()
 

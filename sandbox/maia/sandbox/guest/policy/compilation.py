@@ -33,9 +33,10 @@ def compile_block(source: str, filename: str, *, restricted: bool) -> CodeType:
     if "\0" in source:
         raise SyntaxError("the block holds a NUL byte, which is no text", (filename, 1, None, None))
     try:
+        if not restricted:
+            return compile(source, filename, "exec", dont_inherit=True)
         tree = ast.parse(source, filename)
-        if restricted:
-            BlockTransformer(filename).visit(tree)
+        BlockTransformer(filename).visit(tree)
         return compile(tree, filename, "exec", dont_inherit=True)
     except (RecursionError, MemoryError):
         reason = "the block is nested too deeply to be compiled; split it into smaller statements"
