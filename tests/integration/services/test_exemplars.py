@@ -19,6 +19,7 @@ from maia.services.scenes.dataset import fixed_scene
 from maia.services.scenes.png import embedded_scene
 from maia.services.scenes.render import render
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
+from maia.services.subject.measuring import measure
 from maia.services.subject.model import Unit
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
@@ -53,7 +54,7 @@ async def test_a_pass_finds_what_measuring_everything_finds(
     assert told[-1] == ("measuring", SIZE, SIZE)
     subject = SceneNeurons.load()
     units = [Unit("mono", 0), Unit("mono", 12), Unit("or", 7), Unit("and", 3)]
-    every = subject.measure([np.asarray(render(fixed_scene(index))) for index in range(SIZE)], units)
+    every = measure(subject, [np.asarray(render(fixed_scene(index))) for index in range(SIZE)], units)
     for column, unit in enumerate(units):
         response = await exemplars_stub.GetExemplars(ask(type_pb2.Unit(layer=unit.layer, index=unit.index)))
         order = np.lexsort((np.arange(SIZE), -every.activations[:, column]))[:15]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +14,8 @@ from tests.integration.services.conftest import Draw, readable, refusal, served,
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scene_neurons.table import truths
-from maia.services.subject.model import Measurements, SubjectInfo, Unit
+from maia.services.subject.measuring import measure
+from maia.services.subject.model import Answers, Input, SubjectInfo, Unit
 from maia.services.subject.servicer import BATCH, subject_service
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
@@ -57,7 +58,7 @@ async def test_pictures_are_measured_in_order_and_batches_do_not_matter(subject_
     assert response.precision == "float32"
     subject = SceneNeurons.load()
     for picture, measured in zip(pictures, response.pictures, strict=True):
-        expected = subject.measure([decode_picture(picture)], [Unit("mono", RED.index)])
+        expected = measure(subject, [decode_picture(picture)], [Unit("mono", RED.index)])
         for unit in measured.units:  # a duplicate is answered as often as it is asked
             assert unit.activation == expected.activations[0, 0]
             assert np.array_equal(map_from_proto(unit.map), expected.maps[0][0])
@@ -125,15 +126,18 @@ class Blocking:
     """A subject that measures when it is let, and counts how often it began."""
 
     def __init__(self) -> None:
-        self.info: SubjectInfo = SceneNeurons.load().info
+        self._subject = SceneNeurons.load()
+        self.info: SubjectInfo = self._subject.info
         self.began = 0
         self.release = threading.Event()
 
-    def measure(self, pictures: Sequence[Rgb], units: Sequence[Unit], *, maps: bool = True) -> Measurements:
+    def prepare(self, rgb: Rgb) -> Input:
+        return self._subject.prepare(rgb)
+
+    def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
         self.began += 1
         self.release.wait(10)
-        frames = tuple(Frame.whole(1, 1) for _ in pictures)
-        return Measurements(np.zeros((len(pictures), len(units)), np.float32), (), frames)
+        return self._subject.look(inputs, layers)
 
 
 async def test_a_passed_deadline_drops_work_that_waits_and_between_batches(draw: Draw) -> None:

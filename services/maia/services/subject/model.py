@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from maia.wire.errors import NotFoundError, OutOfRangeError
 from maia.wire.maps import Frame
 from maia.wire.pictures import Rgb
+
+_NAMES_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,28 @@ class Unit:
     index: int
 
 
+class LayerKind(StrEnum):
+    """What the units of a layer are."""
+
+    CHANNEL = "channel"
+    """A channel of a convolution or of a sequence of tokens, which is laid out as a map without its class token."""
+
+    CLASS = "class"
+    """An output of the classifier; its map has one place and covers all that the subject looked at."""
+
+    DIRECTION = "direction"
+    """A direction in the channels of another layer, such as a latent of a sparse autoencoder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer whose channels can be measured, and the size of its activation maps."""
+    """A layer whose units can be measured, and the size of its activation maps."""
 
     name: str
     units: int
     map_height: int
     map_width: int
+    kind: LayerKind = LayerKind.CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,7 @@ class SubjectInfo:
         input_size: Side of the square input in pixels.
         revision: Changes whenever a measurement may change.
         precision: Of the forward pass: "float32", "bfloat16" or "float16".
+        classes: What its classifier tells apart, in the order of its outputs; empty without one.
     """
 
     name: str
@@ -51,17 +70,18 @@ class SubjectInfo:
     input_size: int
     revision: str
     precision: str = "float32"
+    classes: tuple[str, ...] = ()
 
     def check(self, unit: Unit) -> None:
         """Refuse a unit that the subject does not have.
 
         Raises:
-            NotFoundError: LAYER_UNKNOWN, metadata "valid".
+            NotFoundError: LAYER_UNKNOWN, metadata "valid": the nearest names, if they are many.
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
         """
         layer = next((layer for layer in self.layers if layer.name == unit.layer), None)
         if layer is None:
-            valid = ", ".join(layer.name for layer in self.layers)
+            valid = ", ".join(_nearest(unit.layer, [layer.name for layer in self.layers]))
             raise NotFoundError(
                 f"{self.name} has no layer {unit.layer!r:.100}; it has {valid}",
                 reason="LAYER_UNKNOWN",
@@ -75,36 +95,88 @@ class SubjectInfo:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Measurements:
-    """How units responded to pictures.
+class Input(Protocol):
+    """A picture made ready for one subject."""
 
-    Attributes:
-        activations: float32, shape (pictures, units), the spatial maximum of the raw layer output.
-        maps: Per unit, in the order asked: float16, shape (pictures, h, w), the raw layer output. Empty when only
-            activations were asked for.
-        frames: Per picture, what its maps cover.
-    """
+    @property
+    def frame(self) -> Frame:
+        """What of the picture the maps cover."""
+        ...
 
-    activations: NDArray[np.float32]
-    maps: tuple[NDArray[np.float16], ...]
-    frames: tuple[Frame, ...]
+
+class Answers(Protocol):
+    """What one layer answered to one batch of pictures. Immutable, and read by any thread."""
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it holds."""
+        ...
+
+    def maps(self, row: int, units: Sequence[int]) -> NDArray[np.float32]:
+        """Return the raw outputs of units for one picture.
+
+        Args:
+            row: The picture's place in the batch.
+            units: Indices in the layer, each in its range.
+
+        Returns:
+            float32, (len(units), h, w).
+        """
+        ...
 
 
 class Subject(Protocol):
-    """A frozen model. Only the model thread calls `measure`."""
+    """A frozen model."""
 
     @property
     def info(self) -> SubjectInfo:
         """Its description; never changes."""
         ...
 
-    def measure(self, pictures: Sequence[Rgb], units: Sequence[Unit], *, maps: bool = True) -> Measurements:
-        """Measure units on one batch of pictures, in one pass that stops after the deepest layer asked for.
+    def prepare(self, rgb: Rgb) -> Input:
+        """Do all that can be done for a picture alone: resize, crop, normalise. Called by any thread, many at once.
 
         Args:
-            pictures: uint8, (height, width, 3), of any sizes, each at least 1 × 1; preprocessing is the subject's.
-            units: All exist; duplicates are answered as often as they are asked.
-            maps: Whether to return the maps as well.
+            rgb: uint8, (height, width, 3), of any size from 1 × 1.
         """
         ...
+
+    def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
+        """Look at a batch in one pass that stops after the deepest layer asked for. Called by the model's thread alone.
+
+        Args:
+            inputs: From `prepare`, of one compatibility key.
+            layers: All exist; none twice.
+
+        Returns:
+            One for each layer.
+        """
+        ...
+
+
+@runtime_checkable
+class Classifier(Subject, Protocol):
+    """A subject whose outputs are classes."""
+
+    def classify(self, inputs: Sequence[Input], ablation: Ablation | None = None) -> NDArray[np.float32]:
+        """Return the probabilities of all classes, float32, (len(inputs), classes). Called by the model's thread alone.
+
+        Args:
+            inputs: From `prepare`.
+            ablation: What to do to a unit on the way.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """Hold a channel at one value, at every place of its map."""
+
+    unit: Unit
+    value: float = 0.0
+
+
+def _nearest(name: str, names: Sequence[str]) -> Sequence[str]:
+    if len(names) <= _NAMES_SHOWN:
+        return names
+    return difflib.get_close_matches(name, names, _NAMES_SHOWN, 0.0)

@@ -10,7 +10,9 @@ from typing_extensions import override
 
 from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.requests import check_count, picture_batches
-from maia.services.subject.model import Measurements, Subject, SubjectInfo, Unit
+from maia.services.subject.measuring import Measurements
+from maia.services.subject.measuring import measure as measure_batch
+from maia.services.subject.model import Subject, SubjectInfo, Unit
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError, NotFoundError
@@ -71,7 +73,7 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
 
             def measure(batch: range = batch) -> list[subject_pb2.PictureMeasurement]:
                 decoded = [decode_picture(request.pictures[index], index=index) for index in batch]
-                return _packed(subject.measure(decoded, units, maps=maps))
+                return _packed(measure_batch(subject, decoded, units), maps=maps)
 
             response.pictures.extend(await self._thread.run(measure, deadline, doing="measuring"))
         return response
@@ -127,13 +129,13 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
     return units
 
 
-def _packed(measured: Measurements) -> list[subject_pb2.PictureMeasurement]:
+def _packed(measured: Measurements, *, maps: bool) -> list[subject_pb2.PictureMeasurement]:
     return [
         subject_pb2.PictureMeasurement(
             frame=frame.to_proto(),
             units=[
                 subject_pb2.UnitMeasurement(
-                    activation=activation, map=map_to_proto(measured.maps[unit][picture]) if measured.maps else None
+                    activation=activation, map=map_to_proto(measured.maps[unit][picture]) if maps else None
                 )
                 for unit, activation in enumerate(measured.activations[picture].tolist())
             ],

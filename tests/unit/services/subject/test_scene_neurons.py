@@ -11,6 +11,7 @@ from maia.services.scenes.grammar import parse
 from maia.services.scenes.render import render
 from maia.services.subject.backends.scene_neurons.backend import MAP_SIDE, SceneNeurons
 from maia.services.subject.backends.scene_neurons.table import rules, truth, truths
+from maia.services.subject.measuring import measure
 from maia.services.subject.model import Unit
 from maia.wire.errors import NotFoundError, OutOfRangeError
 from maia.wire.maps import Frame, masked_pixels
@@ -32,7 +33,7 @@ def unit(layer: str, label: str) -> Unit:
 
 
 def activation(subject: SceneNeurons, one: Unit, prompt: str, seed: int = 1) -> float:
-    return float(subject.measure([picture(prompt, seed)], [one]).activations[0, 0])
+    return float(measure(subject, [picture(prompt, seed)], [one]).activations[0, 0])
 
 
 def test_the_table_is_large_and_canonical() -> None:
@@ -80,7 +81,7 @@ def test_a_larger_thing_drives_a_unit_more(subject: SceneNeurons) -> None:
 
 def test_a_map_marks_the_thing_and_its_maximum_is_the_activation(subject: SceneNeurons) -> None:
     rgb = picture("a large red circle on the left and a large blue circle on the right", seed=3)
-    measured = subject.measure([rgb], [unit("mono", "red")])
+    measured = measure(subject, [rgb], [unit("mono", "red")])
     answer = measured.maps[0][0]
     assert answer.shape == (MAP_SIDE, MAP_SIDE)
     assert float(answer.max()) == pytest.approx(float(measured.activations[0, 0]), rel=1e-3)
@@ -93,7 +94,7 @@ def test_a_map_marks_the_thing_and_its_maximum_is_the_activation(subject: SceneN
 def test_the_map_of_a_combination_marks_both(subject: SceneNeurons) -> None:
     rgb = picture("a large circle on the left and a large square on the right")
     mask = masked_pixels(
-        (224, 224), subject.measure([rgb], [unit("and", "circle and square")]).maps[0][0], Frame(0, 0, 224, 224), 0.0
+        (224, 224), measure(subject, [rgb], [unit("and", "circle and square")]).maps[0][0], Frame(0, 0, 224, 224), 0.0
     )
     assert mask[:, :90].any()
     assert mask[:, 134:].any()
@@ -102,24 +103,18 @@ def test_the_map_of_a_combination_marks_both(subject: SceneNeurons) -> None:
 def test_measuring_is_deterministic_and_each_picture_stands_alone(subject: SceneNeurons) -> None:
     units = [Unit(layer.name, index) for layer in subject.info.layers for index in range(layer.units)]
     pictures = [picture(prompt) for prompt in ("a red star", "two green circles and a square", "a plain background")]
-    together = subject.measure(pictures, units)
+    together = measure(subject, pictures, units)
     for row, rgb in enumerate(pictures):
-        alone = subject.measure([rgb], units)
+        alone = measure(subject, [rgb], units)
         assert np.array_equal(alone.activations[0], together.activations[row])
         assert all(np.array_equal(one[0], both[row]) for one, both in zip(alone.maps, together.maps, strict=True))
     assert not together.activations[2].any()
 
 
-def test_without_maps_only_activations_come(subject: SceneNeurons) -> None:
-    measured = subject.measure([picture("a red star")], [unit("mono", "red")], maps=False)
-    assert measured.maps == ()
-    assert measured.activations[0, 0] > 0
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (17, 16), (900, 40)])
 def test_a_picture_of_any_size_is_measured(subject: SceneNeurons, shape: tuple[int, int]) -> None:
     rgb = np.full((*shape, 3), 200, np.uint8)
-    assert subject.measure([rgb], [unit("mono", "red")]).frames == (Frame(0, 0, shape[1], shape[0]),)
+    assert measure(subject, [rgb], [unit("mono", "red")]).frames == (Frame(0, 0, shape[1], shape[0]),)
 
 
 def test_units_that_do_not_exist_are_refused(subject: SceneNeurons) -> None:

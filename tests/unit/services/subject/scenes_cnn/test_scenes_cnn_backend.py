@@ -16,6 +16,7 @@ from maia.services.subject.backends.scenes_cnn import weights
 from maia.services.subject.backends.scenes_cnn.backend import ScenesCnn
 from maia.services.subject.backends.scenes_cnn.network import SceneNetwork, normalise
 from maia.services.subject.backends.scenes_cnn.preprocess import to_input
+from maia.services.subject.measuring import measure
 from maia.services.subject.model import Layer, Subject, Unit
 from maia.wire.errors import PreconditionError
 from maia.wire.maps import Frame
@@ -68,7 +69,7 @@ def test_measures_what_a_forward_hook_sees(subject: ScenesCnn, network: SceneNet
     expected = seen[0].numpy()
 
     indices = [expected.shape[1] - 1, 2, 2]  # the last, any, and the same again
-    measured = subject.measure(pictures, [Unit(layer, index) for index in indices])
+    measured = measure(subject, pictures, [Unit(layer, index) for index in indices])
 
     assert measured.activations.dtype == np.float32
     np.testing.assert_allclose(measured.activations, expected[:, indices].max(axis=(2, 3)), rtol=1e-5, atol=1e-5)
@@ -79,9 +80,9 @@ def test_measures_what_a_forward_hook_sees(subject: ScenesCnn, network: SceneNet
 
 def test_answers_units_of_several_layers_in_the_order_asked(subject: ScenesCnn) -> None:
     units = [Unit("layer4", 5), Unit("conv1", 1), Unit("layer4", 0)]
-    together = subject.measure([picture(9)], units)
+    together = measure(subject, [picture(9)], units)
     for column, unit in enumerate(units):
-        alone = subject.measure([picture(9)], [unit])
+        alone = measure(subject, [picture(9)], [unit])
         np.testing.assert_array_equal(together.activations[:, column], alone.activations[:, 0])
         np.testing.assert_array_equal(together.maps[column], alone.maps[0])
 
@@ -99,15 +100,9 @@ def test_stops_after_the_deepest_layer_asked(network: SceneNetwork) -> None:
     assert set(outputs) == {"conv1", "layer2"}
 
 
-def test_leaves_the_maps_out_when_only_activations_are_asked(subject: ScenesCnn) -> None:
-    measured = subject.measure([picture(1)], [Unit("layer3", 7)], maps=False)
-    assert measured.maps == ()
-    assert measured.activations.shape == (1, 1)
-
-
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (113, 111), (600, 800)])
 def test_takes_pictures_of_any_size(subject: ScenesCnn, height: int, width: int) -> None:
-    measured = subject.measure([np.full((height, width, 3), 200, np.uint8)], [Unit("layer4", 0)])
+    measured = measure(subject, [np.full((height, width, 3), 200, np.uint8)], [Unit("layer4", 0)])
     assert np.isfinite(measured.activations).all()
     assert measured.frames == (Frame.centre_square(width, height),)
 
@@ -117,7 +112,7 @@ def test_sees_the_frame_and_nothing_beside_it(subject: ScenesCnn) -> None:
     wide = np.full((224, 400, 3), 17, np.uint8)
     wide[:, 88:312] = square
     units = [Unit("layer4", index) for index in range(160)]
-    measured = subject.measure([square, wide], units)
+    measured = measure(subject, [square, wide], units)
     np.testing.assert_array_equal(measured.activations[0], measured.activations[1])
     assert measured.frames[1] == Frame(88.0, 0.0, 312.0, 224.0)
 
@@ -126,7 +121,7 @@ def test_finds_a_thing_at_its_place(subject: ScenesCnn) -> None:
     """Maps have the orientation of the picture: what moves to the corner of one moves to the corner of the other."""
     scene = picture(2)
     units = [Unit("layer3", index) for index in range(64)]
-    here, there = subject.measure([scene, scene[::-1, ::-1].copy()], units), None
+    here, there = measure(subject, [scene, scene[::-1, ::-1].copy()], units), None
     for values in here.maps:
         upright, turned = values.astype(np.float32)
         if there is None or upright.max() > there[0].max():

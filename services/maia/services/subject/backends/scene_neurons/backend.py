@@ -8,10 +8,10 @@ activation the map's maximum, 0 to 10. Where nothing satisfies it, it is exactly
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from maia.services._runtime.revision import revision_of
 from maia.services.scenes.concepts import Concept
 from maia.services.scenes.segment import Region, segment
 from maia.services.subject.backends.scene_neurons.table import Rule, rules
-from maia.services.subject.model import Layer, Measurements, SubjectInfo, Unit
+from maia.services.subject.model import Answers, Input, Layer, SubjectInfo
 from maia.wire.maps import Frame
 from maia.wire.pictures import Rgb
 
@@ -72,21 +72,40 @@ class SceneNeurons:
         """Its description."""
         return self._info
 
-    def measure(self, pictures: Sequence[Rgb], units: Sequence[Unit], *, maps: bool = True) -> Measurements:
-        """Measure units on pictures, as the protocol says; a map always covers the whole picture."""
-        asked = [rules()[unit.layer][unit.index] for unit in units]
-        activations = np.zeros((len(pictures), len(units)), np.float32)
-        answers = [np.zeros((len(pictures), MAP_SIDE, MAP_SIDE), np.float16) for _ in units] if maps else []
-        for row, rgb in enumerate(pictures):
-            seen = _look(rgb)
-            for column, rule in enumerate(asked):
-                found = _respond(rule, seen)
-                if found is not None:
-                    activations[row, column] = found.max()
-                    if maps:
-                        answers[column][row] = found
-        frames = tuple(Frame.whole(rgb.shape[1], rgb.shape[0]) for rgb in pictures)
-        return Measurements(activations, tuple(answers), frames)
+    def prepare(self, rgb: Rgb) -> _Input:
+        """Segment the picture; a map always covers the whole of it."""
+        return _Input(Frame.whole(rgb.shape[1], rgb.shape[0]), _look(rgb))
+
+    def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
+        """Say how the units of each layer respond to what was found."""
+        seen = tuple(cast("_Input", one).seen for one in inputs)
+        return {layer: _Answers(rules()[layer], seen) for layer in layers}
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    frame: Frame
+    seen: Sequence[_Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """How each of a layer's units responds to each picture: as a rule, and what it is applied to."""
+
+    rules: Sequence[Rule]
+    seen: Sequence[Sequence[_Seen]]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(thing.outline.nbytes + thing.region.mask.nbytes for things in self.seen for thing in things)
+
+    def maps(self, row: int, units: Sequence[int]) -> NDArray[np.float32]:
+        found = np.zeros((len(units), MAP_SIDE, MAP_SIDE), np.float32)
+        for place, unit in enumerate(units):
+            response = _respond(self.rules[unit], self.seen[row])
+            if response is not None:
+                found[place] = response
+        return found
 
 
 def _look(rgb: Rgb) -> list[_Seen]:

@@ -6,14 +6,16 @@ So a map covers that square, and what lies beside it in a long picture is not se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maia.services.subject.backends.scenes_cnn.preprocess import INPUT_SIZE, to_input
-from maia.services.subject.model import Layer, Measurements, SubjectInfo, Unit
+from maia.services.subject.model import Answers, Input, Layer, SubjectInfo
 from maia.wire.errors import PreconditionError
 from maia.wire.maps import Frame
 from maia.wire.pictures import Rgb
@@ -71,13 +73,31 @@ class ScenesCnn:
         """Its description."""
         return self._info
 
-    def measure(self, pictures: Sequence[Rgb], units: Sequence[Unit], *, maps: bool = True) -> Measurements:
-        """Measure units on pictures, as the protocol says; a map covers the largest centred square."""
-        pixels = np.stack([to_input(rgb) for rgb in pictures])
-        outputs = self._network.look(pixels, [unit.layer for unit in units])
-        responses = [outputs[unit.layer][:, unit.index] for unit in units]
-        return Measurements(
-            activations=np.stack([response.max(axis=(1, 2)) for response in responses], axis=1),
-            maps=tuple(response.astype(np.float16) for response in responses) if maps else (),
-            frames=tuple(Frame.centre_square(rgb.shape[1], rgb.shape[0]) for rgb in pictures),
-        )
+    def prepare(self, rgb: Rgb) -> _Input:
+        """Crop and resize; a map covers the largest centred square."""
+        return _Input(Frame.centre_square(rgb.shape[1], rgb.shape[0]), to_input(rgb))
+
+    def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
+        """Run the network, as the protocol says."""
+        pixels = np.stack([cast("_Input", one).pixels for one in inputs])
+        return {name: _Answers(values) for name, values in self._network.look(pixels, layers).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    frame: Frame
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """float32, (pictures, units, h, w)."""
+
+    values: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes
+
+    def maps(self, row: int, units: Sequence[int]) -> NDArray[np.float32]:
+        return self.values[row, list(units)]

@@ -1,0 +1,63 @@
+"""From what a subject answered to what a caller asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia.services.subject.model import Answers, Subject, Unit
+from maia.wire.maps import Frame
+from maia.wire.pictures import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """How units responded to pictures.
+
+    Attributes:
+        activations: float32, shape (pictures, units), the spatial maximum of the raw layer output.
+        maps: Per unit, in the order asked: float16, shape (pictures, h, w), the raw layer output.
+        frames: Per picture, what its maps cover.
+    """
+
+    activations: NDArray[np.float32]
+    maps: tuple[NDArray[np.float16], ...]
+    frames: tuple[Frame, ...]
+
+
+def measure(subject: Subject, pictures: Sequence[Rgb], units: Sequence[Unit]) -> Measurements:
+    """Measure units on one batch of pictures, in one pass, on the caller's thread.
+
+    Args:
+        subject: Measures.
+        pictures: uint8, (height, width, 3), of any sizes, each at least 1 × 1.
+        units: All exist; duplicates are answered as often as they are asked.
+    """
+    inputs = [subject.prepare(rgb) for rgb in pictures]
+    answers = subject.look(inputs, list(dict.fromkeys(unit.layer for unit in units)))
+    by_picture = [outputs({layer: (one, row) for layer, one in answers.items()}, units) for row in range(len(inputs))]
+    return Measurements(
+        activations=np.array([[raw.max() for raw in one] for one in by_picture], np.float32),
+        maps=tuple(np.stack(of_unit).astype(np.float16) for of_unit in zip(*by_picture, strict=True)),
+        frames=tuple(one.frame for one in inputs),
+    )
+
+
+def outputs(answers: Mapping[str, tuple[Answers, int]], units: Sequence[Unit]) -> list[NDArray[np.float32]]:
+    """Return what units answered to one picture: float32, (h, w) each, in the order asked.
+
+    Args:
+        answers: By layer, what it answered to a batch, and which of the batch the picture is.
+        units: Of these layers.
+    """
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(units):
+        places.setdefault(unit.layer, []).append(place)
+    found: dict[int, NDArray[np.float32]] = {}
+    for layer, where in places.items():
+        one, row = answers[layer]
+        found.update(zip(where, one.maps(row, [units[place].index for place in where]), strict=True))
+    return [found[place] for place in range(len(units))]
