@@ -1,0 +1,103 @@
+"""What is queued, and what is done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from maia.services._runtime.fairness import Principal
+from maia.wire.deadline import Deadline
+
+__all__ = ["Abandoned", "Batch", "BatchLimits", "Entry", "Job", "Key"]
+
+_Item = TypeVar("_Item")
+_Ready = TypeVar("_Ready")
+_Result = TypeVar("_Result")
+
+Abandoned = Callable[[], bool]
+"""Whether nobody waits for a batch any more; long runs ask it between steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What items must have in common to share a batch.
+
+    Attributes:
+        model: Its name, which metrics go by.
+        alike: What else: sizes, steps.
+    """
+
+    model: str
+    alike: Hashable = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[_Item, _Ready, _Result]):
+    """What is done to items.
+
+    Attributes:
+        prepare: For one item alone, in any thread, many at once; what it raises is that item's failure.
+        run: For a batch of one key, in the model's thread; one result for each, in order.
+        doing: For errors: "measuring".
+    """
+
+    prepare: Callable[[_Item], _Ready]
+    run: Callable[[Key, Sequence[_Ready], Abandoned], Sequence[_Result]]
+    doing: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How batches are made.
+
+    Attributes:
+        most: Items in one batch.
+        most_weight: Together, unless a single one has more.
+        delay_s: How long an item may wait for others while the model is idle.
+        waiting: Items that may wait, at most half of them one principal's; more are refused. What would be too much
+            by itself is taken when nothing waits.
+        buckets: Sizes that batches are filled up to, with copies of their last item, ascending; empty for none. A
+            model that is compiled or tuned for each size anew wants few.
+    """
+
+    most: int = 16
+    most_weight: float = float("inf")
+    delay_s: float = 0.0
+    waiting: int = 4096
+    buckets: tuple[int, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[_Item, _Result]):
+    """One item that somebody waits for."""
+
+    item: _Item
+    key: Key
+    principal: Principal
+    deadline: Deadline
+    weight: float
+    result: asyncio.Future[_Result]
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def late(self) -> bool:
+        return self.deadline.remaining() <= 0
+
+    @property
+    def given_up(self) -> bool:
+        """Read by the model's thread too."""
+        return self.result.done() or self.late
+
+    def fail(self, error: BaseException) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+            self.result.exception()  # whoever asked may have gone for another item's failure already
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[_Item, _Ready, _Result]):
+    entries: Sequence[Entry[_Item, _Result]]
+    ready: Sequence[_Ready]
