@@ -24,6 +24,7 @@ from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.record import Record
 from maia.orchestrator.toolbox import Study, run_tag
 from maia.sandbox import ImageRef
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.exemplars.hosting import host as host_exemplars
 from maia.services.exemplars.settings import ExemplarsSettings
@@ -103,10 +104,13 @@ async def _figures() -> list[tuple[str, str, str]]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         thread = stack.enter_context(ModelThread("bench"))
+        entered, metrics = stack.enter_async_context, Metrics()
         services = [
-            *await host_subject(SubjectSettings(model=(UNIT.model,)), thread),
-            *await host_generation(GenerationSettings(), thread),
-            *await host_exemplars(ExemplarsSettings(store=folder / "store"), thread),
+            *await entered(host_subject(SubjectSettings(model=(UNIT.model,)), thread, metrics)),
+            *await entered(host_generation(GenerationSettings(), thread, metrics)),
+            *await stack.enter_async_context(
+                host_exemplars(ExemplarsSettings(store=folder / "store"), thread, Metrics())
+            ),
         ]
         at = (await stack.enter_async_context(running(services))).address
         channel = await stack.enter_async_context(open_channel(at))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
@@ -33,6 +34,9 @@ class ServerSettings(BaseSettings):
     )
     announce: bool = Field(default=False, description="print one JSON line with the address once it serves")
     end_with_stdin: bool = Field(default=False, description="stop when standard input closes")
+    metrics_listen: str = Field(
+        default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -93,7 +97,12 @@ def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.Arg
     parser.add_argument("--config", metavar="FILE", help=f"TOML file with a table [{name}] (or MAIA_CONFIG)")
     for field, info in kind.model_fields.items():
         flag = f"--{field.replace('_', '-')}"
-        shown = "" if info.default in (False, None, ()) else f" (default: {info.default})"
+        plain = info.default not in (False, None, (), "") and info.default is not PydanticUndefined
+        shown = (
+            f" (default: {','.join(info.default) if isinstance(info.default, tuple) else info.default})"
+            if plain
+            else ""
+        )
         if info.annotation is bool:
             parser.add_argument(flag, action="store_true", help=info.description)
         else:

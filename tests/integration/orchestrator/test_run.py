@@ -37,6 +37,7 @@ from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.toolbox.study import NO_THRESHOLD
 from maia.orchestrator.wiring import Lab
 from maia.sandbox import Host, Limits
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.description.hosting import host as host_description
 from maia.services.description.settings import DescriptionSettings
@@ -127,12 +128,17 @@ def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         thread = stack.enter_context(ModelThread("scenes"))
+        entered, metrics = stack.enter_async_context, Metrics()
         services = [
-            *await host_subject(SubjectSettings(model=("scene-neurons",)), thread),
-            *await host_generation(GenerationSettings(), thread),
-            *await host_editing(EditingSettings(), thread),
-            *await host_description(DescriptionSettings(), thread),
-            *await host_exemplars(ExemplarsSettings(store=tmp_path_factory.mktemp("exemplars")), thread),
+            *await stack.enter_async_context(
+                host_subject(SubjectSettings(model=("scene-neurons",)), thread, Metrics())
+            ),
+            *await entered(host_generation(GenerationSettings(), thread, metrics)),
+            *await entered(host_editing(EditingSettings(), thread, metrics)),
+            *await entered(host_description(DescriptionSettings(), thread, metrics)),
+            *await stack.enter_async_context(
+                host_exemplars(ExemplarsSettings(store=tmp_path_factory.mktemp("exemplars")), thread, metrics)
+            ),
         ]
         server = await stack.enter_async_context(running(services))
         at = server.address

@@ -18,6 +18,7 @@ from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.record import Record
 from maia.orchestrator.toolbox import Study, run_tag
 from maia.sandbox import Host, Outcome, Session
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.description.hosting import host as host_description
 from maia.services.description.settings import DescriptionSettings
@@ -76,12 +77,15 @@ def jail_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def lab(store: Path, jail_cache: Path, tmp_path: Path) -> AsyncIterator[Lab]:
     async with AsyncExitStack() as stack:
         thread = stack.enter_context(ModelThread("scenes"))
+        entered, metrics = stack.enter_async_context, Metrics()
         services = [
-            *await host_subject(SubjectSettings(model=("scene-neurons",)), thread),
-            *await host_generation(GenerationSettings(), thread),
-            *await host_editing(EditingSettings(), thread),
-            *await host_description(DescriptionSettings(), thread),
-            *await host_exemplars(ExemplarsSettings(store=store), thread),
+            *await stack.enter_async_context(
+                host_subject(SubjectSettings(model=("scene-neurons",)), thread, Metrics())
+            ),
+            *await entered(host_generation(GenerationSettings(), thread, metrics)),
+            *await entered(host_editing(EditingSettings(), thread, metrics)),
+            *await entered(host_description(DescriptionSettings(), thread, metrics)),
+            *await entered(host_exemplars(ExemplarsSettings(store=store), thread, metrics)),
         ]
         at = (await stack.enter_async_context(running(services))).address
         channel = await stack.enter_async_context(open_channel(at))

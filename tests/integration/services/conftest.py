@@ -17,6 +17,7 @@ from maia.description.v1 import description_pb2_grpc
 from maia.editing.v1 import editing_pb2_grpc
 from maia.exemplars.v1 import exemplars_pb2_grpc
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.description import hosting as description
 from maia.services.description.settings import DescriptionSettings
@@ -45,7 +46,10 @@ async def served(services: Sequence[Hosted]) -> AsyncIterator[grpc.aio.Channel]:
 @pytest.fixture
 async def subject_channel() -> AsyncIterator[grpc.aio.Channel]:
     with ModelThread("subject") as thread:
-        async with served(await subject.host(SubjectSettings(model=("scene-neurons",)), thread)) as channel:
+        async with (
+            subject.host(SubjectSettings(model=("scene-neurons",)), thread, Metrics()) as services,
+            served(services) as channel,
+        ):
             yield channel
 
 
@@ -57,28 +61,31 @@ def subject_stub(subject_channel: grpc.aio.Channel) -> subject_pb2_grpc.SubjectS
 @pytest.fixture
 async def generation_stub() -> AsyncIterator[generation_pb2_grpc.GenerationServiceAsyncStub]:
     with ModelThread("generation") as thread:
-        async with served(await generation.host(GenerationSettings(), thread)) as channel:
+        async with generation.host(GenerationSettings(), thread, Metrics()) as services, served(services) as channel:
             yield generation_pb2_grpc.GenerationServiceStub(channel)
 
 
 @pytest.fixture
 async def editing_stub() -> AsyncIterator[editing_pb2_grpc.EditingServiceAsyncStub]:
     with ModelThread("editing") as thread:
-        async with served(await editing.host(EditingSettings(), thread)) as channel:
+        async with editing.host(EditingSettings(), thread, Metrics()) as services, served(services) as channel:
             yield editing_pb2_grpc.EditingServiceStub(channel)
 
 
 @pytest.fixture
 async def description_stub() -> AsyncIterator[description_pb2_grpc.DescriptionServiceAsyncStub]:
     with ModelThread("description") as thread:
-        async with served(await description.host(DescriptionSettings(), thread)) as channel:
+        async with description.host(DescriptionSettings(), thread, Metrics()) as services, served(services) as channel:
             yield description_pb2_grpc.DescriptionServiceStub(channel)
 
 
 @pytest.fixture
 async def exemplars_stub(tmp_path: Path) -> AsyncIterator[exemplars_pb2_grpc.ExemplarsServiceAsyncStub]:
     with ModelThread("exemplars") as thread:
-        async with served(await exemplars.host(ExemplarsSettings(store=tmp_path / "store"), thread)) as channel:
+        async with (
+            exemplars.host(ExemplarsSettings(store=tmp_path / "store"), thread, Metrics()) as services,
+            served(services) as channel,
+        ):
             yield exemplars_pb2_grpc.ExemplarsServiceStub(channel)
 
 

@@ -158,6 +158,12 @@ class Liar(subject_pb2_grpc.SubjectServiceServicer):
         return subject_pb2.GetSubjectResponse(subject="liar", revision="1", layers=[layer])
 
     @override
+    async def AblateUnit(
+        self, request: subject_pb2.AblateUnitRequest, context: object
+    ) -> subject_pb2.AblateUnitResponse:
+        raise NotImplementedError
+
+    @override
     async def MeasureUnits(
         self, request: subject_pb2.MeasureUnitsRequest, context: object
     ) -> subject_pb2.MeasureUnitsResponse:

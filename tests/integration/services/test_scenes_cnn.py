@@ -9,6 +9,7 @@ import pytest
 from tests.integration.services.conftest import served
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.exemplars.build import build_exemplars
 from maia.services.subject import hosting
@@ -24,7 +25,10 @@ async def test_a_trained_network_is_measured_and_has_exemplars(
     exemplars_stub: exemplars_pb2_grpc.ExemplarsServiceAsyncStub, tmp_path: Path
 ) -> None:
     with ModelThread("subject") as thread:
-        async with served(await hosting.host(SubjectSettings(model=("scenes-cnn",)), thread)) as channel:
+        async with (
+            hosting.host(SubjectSettings(model=("scenes-cnn",)), thread, Metrics()) as services,
+            served(services) as channel,
+        ):
             stub = subject_pb2_grpc.SubjectServiceStub(channel)
             info = await stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scenes-cnn"))
             manifest = await build_exemplars(channel, "scenes-cnn", tmp_path / "store", size=20)

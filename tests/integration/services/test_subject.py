@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import numpy as np
 import pytest
 from tests.integration.services.conftest import Draw, readable, refusal, served, too_large, unreadable
 
+from maia.services._runtime.jobs import BatchLimits
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
+from maia.services._runtime.queue import BatchQueue
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scene_neurons.table import truths
+from maia.services.subject.cache import AnswerCache
+from maia.services.subject.looking import Looking, look_job
 from maia.services.subject.measuring import measure
-from maia.services.subject.model import Answers, Input, SubjectInfo, Unit
-from maia.services.subject.servicer import BATCH, subject_service
+from maia.services.subject.model import Answers, Input, Subject, SubjectInfo, Unit
+from maia.services.subject.servicer import subject_service
+from maia.services.subject.subjects import Subjects
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
 from maia.wire.errors import DeadlineExceededError, InvalidRequestError, NotFoundError, OutOfRangeError
@@ -52,7 +59,7 @@ async def test_no_answer_contains_a_truth(subject_stub: Stub, draw: Draw) -> Non
 
 async def test_pictures_are_measured_in_order_and_batches_do_not_matter(subject_stub: Stub, draw: Draw) -> None:
     prompts = ["a red circle", "a blue circle", "a large red star", "a plain background"] * 5
-    assert len(prompts) > BATCH
+    assert len(prompts) > BatchLimits().most
     pictures = [await draw(prompt, seed) for seed, prompt in enumerate(prompts)]
     response = await subject_stub.MeasureUnits(request(*pictures, units=[RED, RED]))
     assert response.precision == "float32"
@@ -75,10 +82,10 @@ async def test_maps_may_be_left_out(subject_stub: Stub, draw: Draw) -> None:
 @pytest.mark.parametrize("name", unreadable())
 async def test_a_picture_that_cannot_be_read_is_named(subject_stub: Stub, draw: Draw, name: str) -> None:
     good = await draw("a red circle")
-    pictures = [good] * (BATCH + 1) + [unreadable()[name]]
+    pictures = [good] * 17 + [unreadable()[name]]
     error = await refusal(subject_stub.MeasureUnits(request(*pictures)))
     assert isinstance(error, InvalidRequestError)
-    assert (error.reason, error.metadata["index"]) == ("PICTURE_UNREADABLE", str(BATCH + 1))
+    assert (error.reason, error.metadata["index"]) == ("PICTURE_UNREADABLE", "17")
 
 
 @pytest.mark.parametrize("name", readable())
@@ -131,6 +138,10 @@ class Blocking:
         self.began = 0
         self.release = threading.Event()
 
+    @property
+    def nbytes(self) -> int:
+        return 0
+
     def prepare(self, rgb: Rgb) -> Input:
         return self._subject.prepare(rgb)
 
@@ -140,16 +151,65 @@ class Blocking:
         return self._subject.look(inputs, layers)
 
 
-async def test_a_passed_deadline_drops_work_that_waits_and_between_batches(draw: Draw) -> None:
+@asynccontextmanager
+async def serving(*subjects: Subject, cache_bytes: int = 0) -> AsyncIterator[Stub]:
+    """A server of subjects that the test made."""
+    metrics, cache = Metrics(), AnswerCache(cache_bytes)
+    by_name = {subject.info.name: subject for subject in subjects}
+    with ModelThread("subject") as thread:
+        async with BatchQueue(look_job(cache, metrics), thread, BatchLimits(), metrics) as queue:
+            service = subject_service(
+                Subjects(by_name.__getitem__, list(by_name), thread), Looking(queue, cache, metrics), thread
+            )
+            async with served([service]) as channel:
+                yield subject_pb2_grpc.SubjectServiceStub(channel)
+
+
+async def test_a_passed_deadline_drops_what_waits(draw: Draw) -> None:
     picture = await draw("a red circle")
     subject = Blocking()
-    with ModelThread("subject") as thread:
-        async with served([subject_service({"scene-neurons": subject}, thread)]) as channel:
-            stub = subject_pb2_grpc.SubjectServiceStub(channel)
-            three_batches = request(*[picture] * (2 * BATCH + 1))
-            calls = [stub.MeasureUnits(three_batches, timeout=0.3), stub.MeasureUnits(request(picture), timeout=0.3)]
-            errors = await asyncio.gather(*(refusal(call) for call in calls))
-            assert [type(error) for error in errors] == [DeadlineExceededError] * 2
-            subject.release.set()
-            await stub.MeasureUnits(request(picture), timeout=10)
-    assert subject.began == 2  # the first batch of the first call, and the last call
+    async with serving(subject) as stub:
+        two_batches = request(*[picture] * 20)
+        calls = [stub.MeasureUnits(two_batches, timeout=0.5), stub.MeasureUnits(request(picture), timeout=0.5)]
+        errors = await asyncio.gather(*(refusal(call) for call in calls))
+        assert [type(error) for error in errors] == [DeadlineExceededError] * 2
+        subject.release.set()
+        await stub.MeasureUnits(request(picture), timeout=10)
+    assert subject.began == 2  # the first batch, and the last call
+
+
+async def test_a_picture_that_was_measured_is_not_looked_at_again(draw: Draw) -> None:
+    picture, other = await draw("a red circle"), await draw("a blue star")
+    subject = Blocking()
+    subject.release.set()
+    async with serving(subject, cache_bytes=1 << 24) as stub:
+        first = await stub.MeasureUnits(request(picture, units=[RED]))
+        again = await stub.MeasureUnits(request(picture, picture, units=[RED]))
+        assert subject.began == 1
+        assert list(again.pictures) == [first.pictures[0]] * 2
+        both = await stub.MeasureUnits(request(other, picture, units=[RED]))
+        assert subject.began == 2
+        assert both.pictures[1] == first.pictures[0]
+        assert both.pictures[0].units[0].activation == 0
+
+
+async def test_a_mean_is_pooled_on_request(subject_stub: Stub, draw: Draw) -> None:
+    asked = request(await draw("a red circle"))
+    asked.pooling = subject_pb2.POOLING_MEAN
+    (measured,) = (await subject_stub.MeasureUnits(asked)).pictures
+    values = map_from_proto(measured.units[0].map).astype(np.float32)
+    assert measured.units[0].activation == pytest.approx(values.mean(), rel=1e-2)
+    assert 0 < measured.units[0].activation < values.max()
+
+
+async def test_a_subject_without_classes_refuses_an_ablation(subject_stub: Stub, draw: Draw) -> None:
+    asked = subject_pb2.AblateUnitRequest(subject="scene-neurons", pictures=[await draw("a star")], unit=RED)
+    assert (await refusal(subject_stub.AblateUnit(asked))).reason == "NO_CLASSIFIER"
+
+
+async def test_layers_say_what_their_units_are(subject_stub: Stub) -> None:
+    info = await subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scene-neurons"))
+    assert {layer.kind for layer in info.layers} == {subject_pb2.LAYER_KIND_CHANNEL}
+    assert info.precision == "float32"
+    listed = await subject_stub.ListSubjects(subject_pb2.ListSubjectsRequest())
+    assert list(listed.subjects) == list(listed.loaded) == ["scene-neurons"]

@@ -139,7 +139,7 @@ class EditedImage(_message.Message):
     def picture(self) -> _type_pb2.Picture: ...
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What of the instruction could not be done, a sentence each."""
+        """What of the instruction could not be done, and a safety checker's verdict; a sentence each."""
 
     def __init__(
         self,

@@ -59,14 +59,22 @@ class EditingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EditImages(self, request, context):
-        """Edits one picture per item. The same picture, instruction and seed give the same result.
+        """Edits one picture per item. The same picture, instruction and seed give the same result, but for
+        rounding; of a vendor that takes no seed, only where results are kept.
 
         Errors:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no item.
         - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PROMPT_TOO_LONG: metadata "index" and "limit".
+        - INVALID_ARGUMENT, PROMPT_EMPTY: of a model that needs words; metadata "index".
+        - INVALID_ARGUMENT, CONTENT_REFUSED: the vendor's rules refuse the instruction; metadata "index".
+        - INVALID_ARGUMENT, VENDOR_REQUEST_REFUSED: the vendor does not take it; metadata "index".
+        - FAILED_PRECONDITION, KEY_REFUSED or MODEL_MISSING: the vendor refuses the server's key or model.
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
+        - RESOURCE_EXHAUSTED, VENDOR_OVERLOADED: the vendor limits its rate; RetryInfo says when to ask again.
+        - UNAVAILABLE, VENDOR_UNAVAILABLE, VENDOR_TOO_SLOW or VENDOR_UNREADABLE: the vendor does not answer, or nonsense.
+        - INTERNAL, PICTURE_NOT_FINITE: the model calculated no colours; the server's number format may be the reason.
         - DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -143,7 +143,7 @@ class GeneratedImage(_message.Message):
     def picture(self) -> _type_pb2.Picture: ...
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What of the prompt could not be drawn, a sentence each."""
+        """What of the prompt could not be drawn, and a safety checker's verdict; a sentence each."""
 
     def __init__(
         self,

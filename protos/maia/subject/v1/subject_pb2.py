@@ -25,31 +25,41 @@ _sym_db = _symbol_database.Default()
 from maia.type.v1 import type_pb2 as maia_dot_type_dot_v1_dot_type__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmaia/subject/v1/subject.proto\x12\x0fmaia.subject.v1\x1a\x17maia/type/v1/type.proto\"\x15\n\x13ListSubjectsRequest\"(\n\x14ListSubjectsResponse\x12\x10\n\x08subjects\x18\x01 \x03(\t\"$\n\x11GetSubjectRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\"\x82\x01\n\x12GetSubjectResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12&\n\x06layers\x18\x03 \x03(\x0b\x32\x16.maia.subject.v1.Layer\x12\x12\n\ninput_size\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\t\"K\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\r\x12\x12\n\nmap_height\x18\x03 \x01(\r\x12\x11\n\tmap_width\x18\x04 \x01(\r\"\x8c\x01\n\x13MeasureUnitsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\'\n\x08pictures\x18\x02 \x03(\x0b\x32\x15.maia.type.v1.Picture\x12!\n\x05units\x18\x03 \x03(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10\x61\x63tivations_only\x18\x04 \x01(\x08\"`\n\x14MeasureUnitsResponse\x12\x35\n\x08pictures\x18\x01 \x03(\x0b\x32#.maia.subject.v1.PictureMeasurement\x12\x11\n\tprecision\x18\x02 \x01(\t\"i\n\x12PictureMeasurement\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.maia.type.v1.Frame\x12/\n\x05units\x18\x02 \x03(\x0b\x32 .maia.subject.v1.UnitMeasurement\"O\n\x0fUnitMeasurement\x12\x12\n\nactivation\x18\x01 \x01(\x02\x12(\n\x03map\x18\x02 \x01(\x0b\x32\x1b.maia.type.v1.ActivationMap2\xa1\x02\n\x0eSubjectService\x12[\n\x0cListSubjects\x12$.maia.subject.v1.ListSubjectsRequest\x1a%.maia.subject.v1.ListSubjectsResponse\x12U\n\nGetSubject\x12\".maia.subject.v1.GetSubjectRequest\x1a#.maia.subject.v1.GetSubjectResponse\x12[\n\x0cMeasureUnits\x12$.maia.subject.v1.MeasureUnitsRequest\x1a%.maia.subject.v1.MeasureUnitsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmaia/subject/v1/subject.proto\x12\x0fmaia.subject.v1\x1a\x17maia/type/v1/type.proto\"\x15\n\x13ListSubjectsRequest\"8\n\x14ListSubjectsResponse\x12\x10\n\x08subjects\x18\x01 \x03(\t\x12\x0e\n\x06loaded\x18\x02 \x03(\t\"$\n\x11GetSubjectRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\"\xa6\x01\n\x12GetSubjectResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12&\n\x06layers\x18\x03 \x03(\x0b\x32\x16.maia.subject.v1.Layer\x12\x12\n\ninput_size\x18\x04 \x01(\r\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x07 \x03(\t\"u\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\r\x12\x12\n\nmap_height\x18\x03 \x01(\r\x12\x11\n\tmap_width\x18\x04 \x01(\r\x12(\n\x04kind\x18\x05 \x01(\x0e\x32\x1a.maia.subject.v1.LayerKind\"\xb7\x01\n\x13MeasureUnitsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\'\n\x08pictures\x18\x02 \x03(\x0b\x32\x15.maia.type.v1.Picture\x12!\n\x05units\x18\x03 \x03(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10\x61\x63tivations_only\x18\x04 \x01(\x08\x12)\n\x07pooling\x18\x05 \x01(\x0e\x32\x18.maia.subject.v1.Pooling\"`\n\x14MeasureUnitsResponse\x12\x35\n\x08pictures\x18\x01 \x03(\x0b\x32#.maia.subject.v1.PictureMeasurement\x12\x11\n\tprecision\x18\x02 \x01(\t\"i\n\x12PictureMeasurement\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.maia.type.v1.Frame\x12/\n\x05units\x18\x02 \x03(\x0b\x32 .maia.subject.v1.UnitMeasurement\"O\n\x0fUnitMeasurement\x12\x12\n\nactivation\x18\x01 \x01(\x02\x12(\n\x03map\x18\x02 \x01(\x0b\x32\x1b.maia.type.v1.ActivationMap\"\x9c\x01\n\x11\x41\x62lateUnitRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\'\n\x08pictures\x18\x02 \x03(\x0b\x32\x15.maia.type.v1.Picture\x12 \n\x04unit\x18\x03 \x01(\x0b\x32\x12.maia.type.v1.Unit\x12\x0f\n\x05value\x18\x04 \x01(\x02H\x00\x12\x12\n\x08own_mean\x18\x05 \x01(\x08H\x00\x42\x06\n\x04hold\"i\n\x12\x41\x62lateUnitResponse\x12\x31\n\x08pictures\x18\x01 \x03(\x0b\x32\x1f.maia.subject.v1.AblatedPicture\x12\r\n\x05value\x18\x02 \x01(\x02\x12\x11\n\tprecision\x18\x03 \x01(\t\"/\n\x0e\x41\x62latedPicture\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x03(\x02\x12\r\n\x05\x61\x66ter\x18\x02 \x03(\x02*o\n\tLayerKind\x12\x1a\n\x16LAYER_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12LAYER_KIND_CHANNEL\x10\x01\x12\x14\n\x10LAYER_KIND_CLASS\x10\x02\x12\x18\n\x14LAYER_KIND_DIRECTION\x10\x03*E\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPOOLING_MAX\x10\x01\x12\x10\n\x0cPOOLING_MEAN\x10\x02\x32\xf8\x02\n\x0eSubjectService\x12[\n\x0cListSubjects\x12$.maia.subject.v1.ListSubjectsRequest\x1a%.maia.subject.v1.ListSubjectsResponse\x12U\n\nGetSubject\x12\".maia.subject.v1.GetSubjectRequest\x1a#.maia.subject.v1.GetSubjectResponse\x12[\n\x0cMeasureUnits\x12$.maia.subject.v1.MeasureUnitsRequest\x1a%.maia.subject.v1.MeasureUnitsResponse\x12U\n\nAblateUnit\x12\".maia.subject.v1.AblateUnitRequest\x1a#.maia.subject.v1.AblateUnitResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'maia.subject.v1.subject_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LAYERKIND']._serialized_start=1269
+  _globals['_LAYERKIND']._serialized_end=1380
+  _globals['_POOLING']._serialized_start=1382
+  _globals['_POOLING']._serialized_end=1451
   _globals['_LISTSUBJECTSREQUEST']._serialized_start=75
   _globals['_LISTSUBJECTSREQUEST']._serialized_end=96
   _globals['_LISTSUBJECTSRESPONSE']._serialized_start=98
-  _globals['_LISTSUBJECTSRESPONSE']._serialized_end=138
-  _globals['_GETSUBJECTREQUEST']._serialized_start=140
-  _globals['_GETSUBJECTREQUEST']._serialized_end=176
-  _globals['_GETSUBJECTRESPONSE']._serialized_start=179
-  _globals['_GETSUBJECTRESPONSE']._serialized_end=309
-  _globals['_LAYER']._serialized_start=311
-  _globals['_LAYER']._serialized_end=386
-  _globals['_MEASUREUNITSREQUEST']._serialized_start=389
-  _globals['_MEASUREUNITSREQUEST']._serialized_end=529
-  _globals['_MEASUREUNITSRESPONSE']._serialized_start=531
-  _globals['_MEASUREUNITSRESPONSE']._serialized_end=627
-  _globals['_PICTUREMEASUREMENT']._serialized_start=629
-  _globals['_PICTUREMEASUREMENT']._serialized_end=734
-  _globals['_UNITMEASUREMENT']._serialized_start=736
-  _globals['_UNITMEASUREMENT']._serialized_end=815
-  _globals['_SUBJECTSERVICE']._serialized_start=818
-  _globals['_SUBJECTSERVICE']._serialized_end=1107
+  _globals['_LISTSUBJECTSRESPONSE']._serialized_end=154
+  _globals['_GETSUBJECTREQUEST']._serialized_start=156
+  _globals['_GETSUBJECTREQUEST']._serialized_end=192
+  _globals['_GETSUBJECTRESPONSE']._serialized_start=195
+  _globals['_GETSUBJECTRESPONSE']._serialized_end=361
+  _globals['_LAYER']._serialized_start=363
+  _globals['_LAYER']._serialized_end=480
+  _globals['_MEASUREUNITSREQUEST']._serialized_start=483
+  _globals['_MEASUREUNITSREQUEST']._serialized_end=666
+  _globals['_MEASUREUNITSRESPONSE']._serialized_start=668
+  _globals['_MEASUREUNITSRESPONSE']._serialized_end=764
+  _globals['_PICTUREMEASUREMENT']._serialized_start=766
+  _globals['_PICTUREMEASUREMENT']._serialized_end=871
+  _globals['_UNITMEASUREMENT']._serialized_start=873
+  _globals['_UNITMEASUREMENT']._serialized_end=952
+  _globals['_ABLATEUNITREQUEST']._serialized_start=955
+  _globals['_ABLATEUNITREQUEST']._serialized_end=1111
+  _globals['_ABLATEUNITRESPONSE']._serialized_start=1113
+  _globals['_ABLATEUNITRESPONSE']._serialized_end=1218
+  _globals['_ABLATEDPICTURE']._serialized_start=1220
+  _globals['_ABLATEDPICTURE']._serialized_end=1267
+  _globals['_SUBJECTSERVICE']._serialized_start=1454
+  _globals['_SUBJECTSERVICE']._serialized_end=1830
 # @@protoc_insertion_point(module_scope)

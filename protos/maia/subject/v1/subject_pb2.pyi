@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from maia.type.v1 import type_pb2 as _type_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,52 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LayerKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LayerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LayerKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LAYER_KIND_UNSPECIFIED: _LayerKind.ValueType  # 0
+    LAYER_KIND_CHANNEL: _LayerKind.ValueType  # 1
+    """A channel of a convolution or of a sequence of tokens."""
+    LAYER_KIND_CLASS: _LayerKind.ValueType  # 2
+    """An output of the classifier; its map has one place."""
+    LAYER_KIND_DIRECTION: _LayerKind.ValueType  # 3
+    """A direction in the channels of another layer."""
+
+class LayerKind(_LayerKind, metaclass=_LayerKindEnumTypeWrapper):
+    """What the units of a layer are."""
+
+LAYER_KIND_UNSPECIFIED: LayerKind.ValueType  # 0
+LAYER_KIND_CHANNEL: LayerKind.ValueType  # 1
+"""A channel of a convolution or of a sequence of tokens."""
+LAYER_KIND_CLASS: LayerKind.ValueType  # 2
+"""An output of the classifier; its map has one place."""
+LAYER_KIND_DIRECTION: LayerKind.ValueType  # 3
+"""A direction in the channels of another layer."""
+Global___LayerKind: _TypeAlias = LayerKind  # noqa: Y015
+
+class _Pooling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PoolingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pooling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POOLING_UNSPECIFIED: _Pooling.ValueType  # 0
+    """The maximum."""
+    POOLING_MAX: _Pooling.ValueType  # 1
+    POOLING_MEAN: _Pooling.ValueType  # 2
+
+class Pooling(_Pooling, metaclass=_PoolingEnumTypeWrapper):
+    """How a map becomes one number."""
+
+POOLING_UNSPECIFIED: Pooling.ValueType  # 0
+"""The maximum."""
+POOLING_MAX: Pooling.ValueType  # 1
+POOLING_MEAN: Pooling.ValueType  # 2
+Global___Pooling: _TypeAlias = Pooling  # noqa: Y015
 
 @_typing.final
 class ListSubjectsRequest(_message.Message):
@@ -39,16 +86,22 @@ class ListSubjectsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SUBJECTS_FIELD_NUMBER: _builtins.int
+    LOADED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def loaded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which of them are in memory."""
+
     def __init__(
         self,
         *,
         subjects: _abc.Iterable[_builtins.str] | None = ...,
+        loaded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loaded", b"loaded", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,6 +135,8 @@ class GetSubjectResponse(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     INPUT_SIZE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     title: _builtins.str
     """One sentence for people."""
@@ -89,8 +144,16 @@ class GetSubjectResponse(_message.Message):
     """Side of the square input in pixels."""
     revision: _builtins.str
     """Changes whenever the answers may change (weights, code of the forward pass): a key for caches."""
+    precision: _builtins.str
+    """Numeric precision of the pass: "float32", "bfloat16", "float16"."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]: ...
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What its classifier tells apart, in the order of the units of its layers "logits" and "probabilities"; empty
+        without a classifier.
+        """
+
     def __init__(
         self,
         *,
@@ -99,10 +162,12 @@ class GetSubjectResponse(_message.Message):
         layers: _abc.Iterable[Global___Layer] | None = ...,
         input_size: _builtins.int = ...,
         revision: _builtins.str = ...,
+        precision: _builtins.str = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_size", b"input_size", "layers", b"layers", "revision", b"revision", "subject", b"subject", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "input_size", b"input_size", "layers", b"layers", "precision", b"precision", "revision", b"revision", "subject", b"subject", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,12 +181,14 @@ class Layer(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     MAP_HEIGHT_FIELD_NUMBER: _builtins.int
     MAP_WIDTH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     units: _builtins.int
     """Number of channels; valid unit indices are 0 to units - 1."""
     map_height: _builtins.int
     """Size of its activation maps."""
     map_width: _builtins.int
+    kind: Global___LayerKind.ValueType
     def __init__(
         self,
         *,
@@ -129,10 +196,11 @@ class Layer(_message.Message):
         units: _builtins.int = ...,
         map_height: _builtins.int = ...,
         map_width: _builtins.int = ...,
+        kind: Global___LayerKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["map_height", b"map_height", "map_width", b"map_width", "name", b"name", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "map_height", b"map_height", "map_width", b"map_width", "name", b"name", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,9 +214,11 @@ class MeasureUnitsRequest(_message.Message):
     PICTURES_FIELD_NUMBER: _builtins.int
     UNITS_FIELD_NUMBER: _builtins.int
     ACTIVATIONS_ONLY_FIELD_NUMBER: _builtins.int
+    POOLING_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     activations_only: _builtins.bool
     """Leave the maps out of the answer."""
+    pooling: Global___Pooling.ValueType
     @_builtins.property
     def pictures(self) -> _containers.RepeatedCompositeFieldContainer[_type_pb2.Picture]: ...
     @_builtins.property
@@ -162,10 +232,11 @@ class MeasureUnitsRequest(_message.Message):
         pictures: _abc.Iterable[_type_pb2.Picture] | None = ...,
         units: _abc.Iterable[_type_pb2.Unit] | None = ...,
         activations_only: _builtins.bool = ...,
+        pooling: Global___Pooling.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations_only", b"activations_only", "pictures", b"pictures", "subject", b"subject", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations_only", b"activations_only", "pictures", b"pictures", "pooling", b"pooling", "subject", b"subject", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,7 +303,7 @@ class UnitMeasurement(_message.Message):
     ACTIVATION_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
     activation: _builtins.float
-    """Spatial maximum of the raw layer output."""
+    """Spatial maximum, or mean if asked for, of the raw layer output."""
     @_builtins.property
     def map(self) -> _type_pb2.ActivationMap:
         """Absent with activations_only."""
@@ -250,3 +321,98 @@ class UnitMeasurement(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnitMeasurement: _TypeAlias = UnitMeasurement  # noqa: Y015
+
+@_typing.final
+class AblateUnitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    OWN_MEAN_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    value: _builtins.float
+    own_mean: _builtins.bool
+    """Its own mean over all places of all these pictures."""
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedCompositeFieldContainer[_type_pb2.Picture]: ...
+    @_builtins.property
+    def unit(self) -> _type_pb2.Unit:
+        """A channel."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        pictures: _abc.Iterable[_type_pb2.Picture] | None = ...,
+        unit: _type_pb2.Unit | None = ...,
+        value: _builtins.float = ...,
+        own_mean: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "own_mean", b"own_mean", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "own_mean", b"own_mean", "pictures", b"pictures", "subject", b"subject", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_hold: _TypeAlias = _typing.Literal["value", "own_mean"]  # noqa: Y015
+    _WhichOneofArgType_hold: _TypeAlias = _typing.Literal["hold", b"hold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_hold) -> _WhichOneofReturnType_hold | None: ...
+
+Global___AblateUnitRequest: _TypeAlias = AblateUnitRequest  # noqa: Y015
+
+@_typing.final
+class AblateUnitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURES_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """What the unit was held at."""
+    precision: _builtins.str
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___AblatedPicture]:
+        """In the order of the request's pictures."""
+
+    def __init__(
+        self,
+        *,
+        pictures: _abc.Iterable[Global___AblatedPicture] | None = ...,
+        value: _builtins.float = ...,
+        precision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pictures", b"pictures", "precision", b"precision", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AblateUnitResponse: _TypeAlias = AblateUnitResponse  # noqa: Y015
+
+@_typing.final
+class AblatedPicture(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The probabilities of all classes, in the order of GetSubject, with the unit as it is."""
+
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same with the unit held."""
+
+    def __init__(
+        self,
+        *,
+        before: _abc.Iterable[_builtins.float] | None = ...,
+        after: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AblatedPicture: _TypeAlias = AblatedPicture  # noqa: Y015

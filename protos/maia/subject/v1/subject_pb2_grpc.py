@@ -49,13 +49,18 @@ class SubjectServiceStub:
                 request_serializer=maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsRequest.SerializeToString,
                 response_deserializer=maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsResponse.FromString,
                 _registered_method=True)
+        self.AblateUnit = channel.unary_unary(
+                '/maia.subject.v1.SubjectService/AblateUnit',
+                request_serializer=maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitRequest.SerializeToString,
+                response_deserializer=maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitResponse.FromString,
+                _registered_method=True)
 
 
 class SubjectServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListSubjects(self, request, context):
-        """Names the subjects that this server hosts.
+        """Names the subjects that this server hosts, and those that it would load if asked for.
 
         Errors: none of its own.
         """
@@ -64,10 +69,12 @@ class SubjectServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSubject(self, request, context):
-        """Describes one subject: its layers, their channels, its input.
+        """Describes one subject: its layers, their channels, its input. Loads it if need be, as every call below does.
 
         Errors:
         - NOT_FOUND, SUBJECT_UNKNOWN: no such subject; metadata "valid" names those that exist.
+        - FAILED_PRECONDITION, MODEL_MISSING or EXTRA_MISSING: its weights or its library are not there.
+        - FAILED_PRECONDITION, MODEL_TOO_LARGE: it does not fit into memory; the server goes on with the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +94,19 @@ class SubjectServiceServicer:
         - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
         - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
-        - DEADLINE_EXCEEDED: dropped before or between batches.
+        - DEADLINE_EXCEEDED: dropped before it was begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AblateUnit(self, request, context):
+        """Says what the subject's classifier makes of pictures while one unit is held at a value, and without that.
+
+        Errors: as MeasureUnits, and
+        - FAILED_PRECONDITION, NO_CLASSIFIER: the subject tells no classes apart.
+        - INVALID_ARGUMENT, UNIT_NOT_ABLATABLE: the unit is no channel; metadata "layer".
+        - INVALID_ARGUMENT, VALUE_NOT_FINITE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +129,11 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.MeasureUnits,
                     request_deserializer=maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsRequest.FromString,
                     response_serializer=maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsResponse.SerializeToString,
+            ),
+            'AblateUnit': grpc.unary_unary_rpc_method_handler(
+                    servicer.AblateUnit,
+                    request_deserializer=maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitRequest.FromString,
+                    response_serializer=maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -193,6 +217,33 @@ class SubjectService:
             '/maia.subject.v1.SubjectService/MeasureUnits',
             maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsRequest.SerializeToString,
             maia_dot_subject_dot_v1_dot_subject__pb2.MeasureUnitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AblateUnit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/maia.subject.v1.SubjectService/AblateUnit',
+            maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitRequest.SerializeToString,
+            maia_dot_subject_dot_v1_dot_subject__pb2.AblateUnitResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,15 +32,17 @@ class SubjectServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SubjectServiceAsyncStub: ...
     ListSubjects: _grpc.UnaryUnaryMultiCallable[_subject_pb2.ListSubjectsRequest, _subject_pb2.ListSubjectsResponse]
-    """Names the subjects that this server hosts.
+    """Names the subjects that this server hosts, and those that it would load if asked for.
 
     Errors: none of its own.
     """
     GetSubject: _grpc.UnaryUnaryMultiCallable[_subject_pb2.GetSubjectRequest, _subject_pb2.GetSubjectResponse]
-    """Describes one subject: its layers, their channels, its input.
+    """Describes one subject: its layers, their channels, its input. Loads it if need be, as every call below does.
 
     Errors:
     - NOT_FOUND, SUBJECT_UNKNOWN: no such subject; metadata "valid" names those that exist.
+    - FAILED_PRECONDITION, MODEL_MISSING or EXTRA_MISSING: its weights or its library are not there.
+    - FAILED_PRECONDITION, MODEL_TOO_LARGE: it does not fit into memory; the server goes on with the others.
     """
     MeasureUnits: _grpc.UnaryUnaryMultiCallable[_subject_pb2.MeasureUnitsRequest, _subject_pb2.MeasureUnitsResponse]
     """Measures units on pictures.
@@ -56,22 +58,32 @@ class SubjectServiceStub:
     - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
     - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
-    - DEADLINE_EXCEEDED: dropped before or between batches.
+    - DEADLINE_EXCEEDED: dropped before it was begun.
+    """
+    AblateUnit: _grpc.UnaryUnaryMultiCallable[_subject_pb2.AblateUnitRequest, _subject_pb2.AblateUnitResponse]
+    """Says what the subject's classifier makes of pictures while one unit is held at a value, and without that.
+
+    Errors: as MeasureUnits, and
+    - FAILED_PRECONDITION, NO_CLASSIFIER: the subject tells no classes apart.
+    - INVALID_ARGUMENT, UNIT_NOT_ABLATABLE: the unit is no channel; metadata "layer".
+    - INVALID_ARGUMENT, VALUE_NOT_FINITE.
     """
 
 @_typing.type_check_only
 class SubjectServiceAsyncStub(SubjectServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSubjects: _aio.UnaryUnaryMultiCallable[_subject_pb2.ListSubjectsRequest, _subject_pb2.ListSubjectsResponse]  # type: ignore[assignment]
-    """Names the subjects that this server hosts.
+    """Names the subjects that this server hosts, and those that it would load if asked for.
 
     Errors: none of its own.
     """
     GetSubject: _aio.UnaryUnaryMultiCallable[_subject_pb2.GetSubjectRequest, _subject_pb2.GetSubjectResponse]  # type: ignore[assignment]
-    """Describes one subject: its layers, their channels, its input.
+    """Describes one subject: its layers, their channels, its input. Loads it if need be, as every call below does.
 
     Errors:
     - NOT_FOUND, SUBJECT_UNKNOWN: no such subject; metadata "valid" names those that exist.
+    - FAILED_PRECONDITION, MODEL_MISSING or EXTRA_MISSING: its weights or its library are not there.
+    - FAILED_PRECONDITION, MODEL_TOO_LARGE: it does not fit into memory; the server goes on with the others.
     """
     MeasureUnits: _aio.UnaryUnaryMultiCallable[_subject_pb2.MeasureUnitsRequest, _subject_pb2.MeasureUnitsResponse]  # type: ignore[assignment]
     """Measures units on pictures.
@@ -87,7 +99,15 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
     - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
-    - DEADLINE_EXCEEDED: dropped before or between batches.
+    - DEADLINE_EXCEEDED: dropped before it was begun.
+    """
+    AblateUnit: _aio.UnaryUnaryMultiCallable[_subject_pb2.AblateUnitRequest, _subject_pb2.AblateUnitResponse]  # type: ignore[assignment]
+    """Says what the subject's classifier makes of pictures while one unit is held at a value, and without that.
+
+    Errors: as MeasureUnits, and
+    - FAILED_PRECONDITION, NO_CLASSIFIER: the subject tells no classes apart.
+    - INVALID_ARGUMENT, UNIT_NOT_ABLATABLE: the unit is no channel; metadata "layer".
+    - INVALID_ARGUMENT, VALUE_NOT_FINITE.
     """
 
 class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -97,7 +117,7 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subject_pb2.ListSubjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_subject_pb2.ListSubjectsResponse, _abc.Awaitable[_subject_pb2.ListSubjectsResponse]]:
-        """Names the subjects that this server hosts.
+        """Names the subjects that this server hosts, and those that it would load if asked for.
 
         Errors: none of its own.
         """
@@ -108,10 +128,12 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subject_pb2.GetSubjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_subject_pb2.GetSubjectResponse, _abc.Awaitable[_subject_pb2.GetSubjectResponse]]:
-        """Describes one subject: its layers, their channels, its input.
+        """Describes one subject: its layers, their channels, its input. Loads it if need be, as every call below does.
 
         Errors:
         - NOT_FOUND, SUBJECT_UNKNOWN: no such subject; metadata "valid" names those that exist.
+        - FAILED_PRECONDITION, MODEL_MISSING or EXTRA_MISSING: its weights or its library are not there.
+        - FAILED_PRECONDITION, MODEL_TOO_LARGE: it does not fit into memory; the server goes on with the others.
         """
 
     @_abc_1.abstractmethod
@@ -133,7 +155,21 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, REQUEST_EMPTY: no picture or no unit.
         - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
-        - DEADLINE_EXCEEDED: dropped before or between batches.
+        - DEADLINE_EXCEEDED: dropped before it was begun.
+        """
+
+    @_abc_1.abstractmethod
+    def AblateUnit(
+        self,
+        request: _subject_pb2.AblateUnitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_pb2.AblateUnitResponse, _abc.Awaitable[_subject_pb2.AblateUnitResponse]]:
+        """Says what the subject's classifier makes of pictures while one unit is held at a value, and without that.
+
+        Errors: as MeasureUnits, and
+        - FAILED_PRECONDITION, NO_CLASSIFIER: the subject tells no classes apart.
+        - INVALID_ARGUMENT, UNIT_NOT_ABLATABLE: the unit is no channel; metadata "layer".
+        - INVALID_ARGUMENT, VALUE_NOT_FINITE.
         """
 
 def add_SubjectServiceServicer_to_server(servicer: SubjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, TypeVar
 
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
+from maia.wire.addresses import Address
+from maia.wire.errors import InvalidRequestError, PreconditionError
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
 from maia.wire.server import Hosted, serve
 from maia.wire.settings import ServerSettings, load_settings
 
 _Settings = TypeVar("_Settings", bound=ServerSettings)
-Host = Callable[[_Settings, ModelThread], Awaitable[Sequence[Hosted]]]
-"""Builds the services of a server from its settings, loading models in their thread."""
+Host = Callable[[_Settings, ModelThread, Metrics], AbstractAsyncContextManager[Sequence[Hosted]]]
+"""Builds the services of a server from its settings, loading models in their thread; they serve within the context."""
 
 
 # While OpenMP's threads wait for each other they spin, unless told otherwise before the library is loaded: beside other
@@ -40,5 +44,39 @@ def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Seq
 
 
 async def _serve(name: str, host: Host[_Settings], settings: _Settings) -> None:
-    with ModelThread(name) as thread:
-        await serve(name, await host(settings, thread), settings.options)
+    metrics = Metrics()
+    with ModelThread(name) as thread, _exported(metrics, settings.metrics_listen):
+        async with host(settings, thread, metrics) as services:
+            await serve(name, services, settings.options)
+
+
+@contextmanager
+def _exported(metrics: Metrics, listen: str) -> Iterator[None]:
+    """Answer Prometheus at an address, if there is one."""
+    if not listen:
+        yield
+        return
+    address = Address.parse(listen)
+    address.require_local()
+    if address.socket is not None:
+        raise InvalidRequestError(
+            f"metrics cannot be served at {listen}; give HOST:PORT",
+            reason="ADDRESS_INVALID",
+            metadata={"address": listen},
+        )
+    from prometheus_client import start_http_server
+
+    try:
+        server, thread = start_http_server(address.port, address.host, metrics.registry)
+    except OSError as error:
+        raise PreconditionError(
+            f"metrics cannot be served at {listen}: {error.strerror}",
+            reason="ADDRESS_IN_USE",
+            metadata={"address": listen},
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

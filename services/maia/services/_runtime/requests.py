@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence, Sized
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
+import grpc
+
+from maia.services._runtime.fairness import Principal
 from maia.type.v1 import type_pb2
 from maia.wire.errors import InvalidRequestError
 from maia.wire.limits import MAX_BATCH_PIXELS, MAX_PICTURE_PIXELS, MAX_PICTURES, MAX_PROMPT_CHARS
 from maia.wire.pictures import read_header
 
 _T = TypeVar("_T")
+
+_MAX_SESSION_CHARS: Final = 128
+
+
+def principal_of(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
+    """Return who makes a call: by its certificate where there is one, then by the run or session that it names."""
+    names = context.auth_context().get("x509_common_name", ())
+    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    session = sent.get("maia-session") or sent.get("maia-run") or context.peer()
+    return Principal(b"".join(names).decode("utf-8", "replace"), session[:_MAX_SESSION_CHARS])
 
 
 def check_count(items: Sized, what: str) -> None:

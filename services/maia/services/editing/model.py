@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from maia.services._runtime.jobs import Abandoned
+from maia.services._runtime.results import MadePicture
+from maia.wire.errors import MaiaError
 from maia.wire.pictures import Rgb
 
 
@@ -17,11 +20,13 @@ class EditorInfo:
         name: For example "scenes".
         revision: Changes whenever the same edit may give another picture.
         instruction_guide: How to write instructions for it, in plain text; enters an agent's system prompt.
+        takes_empty: Whether it does something definite without an instruction.
     """
 
     name: str
     revision: str
     instruction_guide: str
+    takes_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,14 @@ class Edit:
         rgb: The same, decoded: uint8, shape (height, width, 3).
         instruction: What to change.
         seed: 0 to 2**64 - 1.
+        index: Place in its request, for errors.
     """
 
     data: bytes
     rgb: Rgb
     instruction: str
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """A picture, as the bytes of a PNG, and a sentence for each thing that could not be done."""
-
-    png: bytes
-    warnings: tuple[str, ...]
+    index: int = 0
 
 
 class Editor(Protocol):
@@ -57,6 +56,22 @@ class Editor(Protocol):
         """Its description; never changes."""
         ...
 
-    def edit(self, edits: Sequence[Edit]) -> list[Edited]:
-        """Make one batch of edits; each gives the same result whatever else is in its batch."""
+    def key(self, edit: Edit) -> Hashable:
+        """Return what edits must have in common to be made in one batch."""
+        ...
+
+    def edit(self, edits: Sequence[Edit], abandoned: Abandoned) -> list[MadePicture | MaiaError]:
+        """Make one batch of edits; each gives the same result whatever else is in its batch, but for rounding.
+
+        Args:
+            edits: All with the same key.
+            abandoned: Whether nobody waits for any of them any more; asked between steps.
+
+        Returns:
+            A picture for each edit, with a sentence for each thing that could not be done; or the error of an edit
+            that failed alone.
+
+        Raises:
+            CancelledError: The batch was abandoned.
+        """
         ...

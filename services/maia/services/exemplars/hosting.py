@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.exemplars.servicer import exemplars_service
 from maia.services.exemplars.settings import ExemplarsSettings
@@ -11,6 +13,7 @@ from maia.services.exemplars.store import ExemplarStore
 from maia.wire.server import Hosted
 
 
-async def host(settings: ExemplarsSettings, thread: ModelThread) -> Sequence[Hosted]:
+@asynccontextmanager
+async def host(settings: ExemplarsSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:  # noqa: ARG001
     """Serve the store that the settings name; it may be empty, and filled later."""
-    return [exemplars_service(ExemplarStore(settings.store), thread)]
+    yield [exemplars_service(ExemplarStore(settings.store), thread)]

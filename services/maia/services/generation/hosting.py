@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
+from maia.services._runtime.images_api import key_of_environment
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services.generation.backends.scenes import SceneGenerator
+from maia.services.generation.model import Generator
 from maia.services.generation.servicer import generation_service
 from maia.services.generation.settings import GenerationSettings
 from maia.wire.deadline import Deadline
 from maia.wire.server import Hosted
 
 
-async def host(settings: GenerationSettings, thread: ModelThread) -> Sequence[Hosted]:
+@asynccontextmanager
+async def host(settings: GenerationSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:  # noqa: ARG001
     """Load the backend that the settings name, in the model's thread."""
-    backends = {"scenes": SceneGenerator}
-    backend = await thread.run(backends[settings.backend], Deadline(), doing="loading")
-    return [generation_service(backend, thread)]
+    settings.check_backend()
+    generator = await thread.run(partial(_load, settings), Deadline(), doing="loading")
+    yield [generation_service(generator, thread, settings.open_results())]
+
+
+def _load(settings: GenerationSettings) -> Generator:
+    """A backend's libraries are imported when it is chosen."""
+    if settings.backend == "diffusers":
+        from maia.services.generation.backends.diffusers import DiffusersGenerator
+
+        return DiffusersGenerator(settings.diffusion)
+    if settings.backend == "openai":
+        from maia.services.generation.backends.openai import OpenAiGenerator
+
+        return OpenAiGenerator(settings.api, key_of_environment(settings.api))
+    from maia.services.generation.backends.scenes import SceneGenerator
+
+    return SceneGenerator()

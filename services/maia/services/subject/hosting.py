@@ -2,36 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Final
 
+from maia.services._runtime.jobs import BatchLimits
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
+from maia.services._runtime.queue import BatchQueue
+from maia.services.subject.backends.networks import catalogue
+from maia.services.subject.backends.networks.options import NetworkOptions, Precision
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scenes_cnn.backend import ScenesCnn
+from maia.services.subject.cache import AnswerCache
+from maia.services.subject.looking import Looking, look_job, revision
 from maia.services.subject.model import Subject
 from maia.services.subject.servicer import subject_service
 from maia.services.subject.settings import SubjectSettings
-from maia.wire.deadline import Deadline
+from maia.services.subject.subjects import Subjects
 from maia.wire.errors import NotFoundError
 from maia.wire.server import Hosted
 
 SUBJECTS: Mapping[str, Callable[[], Subject]] = MappingProxyType(
     {"scene-neurons": SceneNeurons.load, "scenes-cnn": ScenesCnn.load}
 )
-"""Loaders by name. A backend imports its heavy libraries when it is loaded: one subject must not cost another's."""
+"""Loaders of the embedded ones. A backend imports its heavy libraries when loaded: one must not cost another's."""
+
+_MEGABYTE: Final = 1_000_000
 
 
-async def host(settings: SubjectSettings, thread: ModelThread) -> Sequence[Hosted]:
-    """Load the subjects that the settings name, in the model's thread.
+@asynccontextmanager
+async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:
+    """Load the subjects that the settings name, in the model's thread, and serve them within the context.
 
     Raises:
         NotFoundError: SUBJECT_UNKNOWN, metadata "valid".
+        PreconditionError: What loading raises.
     """
-    for name in settings.model:
-        if name not in SUBJECTS:
-            valid = ", ".join(SUBJECTS)
-            raise NotFoundError(
-                f"no subject {name!r:.100}; there are {valid}", reason="SUBJECT_UNKNOWN", metadata={"valid": valid}
-            )
-    subjects = {name: await thread.run(SUBJECTS[name], Deadline(), doing="loading") for name in settings.model}
-    return [subject_service(subjects, thread)]
+    names = [*settings.model, *settings.on_demand]
+    for name in names:
+        _check(name)
+    options = NetworkOptions(
+        device=settings.device,
+        precision=Precision(settings.precision),
+        model_dir=settings.model_dir,
+        offline=settings.offline,
+        weights=settings.weights,
+        directions=settings.direction_files,
+    )
+    cache = AnswerCache(settings.cache_mb * _MEGABYTE)
+    subjects = Subjects(
+        lambda name: SUBJECTS[name]() if name in SUBJECTS else catalogue.load(name, options),
+        names,
+        thread,
+        max_bytes=int(settings.memory_gb * 1e9),
+        on_drop=lambda subject: cache.drop(revision(subject)),
+    )
+    limits = BatchLimits(
+        most=1 if settings.deterministic else settings.batch,
+        delay_s=settings.batch_delay_ms / 1000,
+        waiting=settings.queue,
+        buckets=() if settings.deterministic else settings.batch_buckets,
+    )
+    async with BatchQueue(look_job(cache, metrics), thread, limits, metrics) as queue:
+        for name in settings.model:
+            await subjects.get(name)
+        yield [subject_service(subjects, Looking(queue, cache, metrics), thread)]
+
+
+def _check(name: str) -> None:
+    if name in SUBJECTS:
+        return
+    try:
+        catalogue.parse(name)
+    except NotFoundError as error:
+        valid = ", ".join((*SUBJECTS, *catalogue.SHORT_NAMES, *catalogue.FORMS))
+        raise NotFoundError(
+            f"no subject {name!r:.100}; there are {valid}", reason="SUBJECT_UNKNOWN", metadata={"valid": valid}
+        ) from error

@@ -133,6 +133,11 @@ class Subject(Protocol):
         """Its description; never changes."""
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that its weights take, on the device where they are."""
+        ...
+
     def prepare(self, rgb: Rgb) -> Input:
         """Do all that can be done for a picture alone: resize, crop, normalise. Called by any thread, many at once.
 

@@ -2,101 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
+import numpy as np
 from typing_extensions import override
 
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, picture_batches
-from maia.services.subject.measuring import Measurements
-from maia.services.subject.measuring import measure as measure_batch
-from maia.services.subject.model import Subject, SubjectInfo, Unit
+from maia.services._runtime.requests import batches, check_count, principal_of
+from maia.services.subject.cache import Seen
+from maia.services.subject.looking import Looking
+from maia.services.subject.measuring import outputs
+from maia.services.subject.model import Ablation, Classifier, LayerKind, Subject, SubjectInfo, Unit
+from maia.services.subject.subjects import Subjects
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.wire.deadline import Deadline
-from maia.wire.errors import InvalidRequestError, NotFoundError
+from maia.wire.errors import InvalidRequestError, PreconditionError
 from maia.wire.limits import MAX_MEASUREMENTS, MAX_MESSAGE_BYTES
 from maia.wire.maps import map_to_proto
 from maia.wire.pictures import decode_picture
 from maia.wire.server import Hosted
 
-BATCH: Final = 16
-"""Pictures in one forward pass."""
+_ABLATED_AT_ONCE: Final = 16
 
 _MAP_EXTRA: Final = 24  # bytes around the values of a map in a message, and its activation
 
+_KINDS: Final = {
+    LayerKind.CHANNEL: subject_pb2.LAYER_KIND_CHANNEL,
+    LayerKind.CLASS: subject_pb2.LAYER_KIND_CLASS,
+    LayerKind.DIRECTION: subject_pb2.LAYER_KIND_DIRECTION,
+}
 _Context = grpc.aio.ServicerContext
 
 
 class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
     """Answers for the subjects that it was given, by name."""
 
-    def __init__(self, subjects: Mapping[str, Subject], thread: ModelThread) -> None:
+    def __init__(self, subjects: Subjects, looking: Looking, thread: ModelThread) -> None:
         self._subjects = subjects
+        self._looking = looking
         self._thread = thread
 
     @override
     async def ListSubjects(
         self, request: subject_pb2.ListSubjectsRequest, context: _Context[Any, Any]
     ) -> subject_pb2.ListSubjectsResponse:
-        return subject_pb2.ListSubjectsResponse(subjects=self._subjects)
+        return subject_pb2.ListSubjectsResponse(subjects=self._subjects.names, loaded=self._subjects.loaded)
 
     @override
     async def GetSubject(
         self, request: subject_pb2.GetSubjectRequest, context: _Context[Any, Any]
     ) -> subject_pb2.GetSubjectResponse:
-        info = self._subject(request.subject).info
+        info = (await self._subjects.get(request.subject)).info
         return subject_pb2.GetSubjectResponse(
             subject=info.name,
             title=info.title,
             layers=[
                 subject_pb2.Layer(
-                    name=layer.name, units=layer.units, map_height=layer.map_height, map_width=layer.map_width
+                    name=layer.name,
+                    units=layer.units,
+                    map_height=layer.map_height,
+                    map_width=layer.map_width,
+                    kind=_KINDS[layer.kind],
                 )
                 for layer in info.layers
             ],
             input_size=info.input_size,
             revision=info.revision,
+            precision=info.precision,
+            classes=info.classes,
         )
 
     @override
     async def MeasureUnits(
         self, request: subject_pb2.MeasureUnitsRequest, context: _Context[Any, Any]
     ) -> subject_pb2.MeasureUnitsResponse:
-        subject = self._subject(request.subject)
+        subject = await self._subjects.get(request.subject)
         units = _units(request, subject.info)
-        maps = not request.activations_only
+        seen = await self._looking.look(
+            subject, _layers(units), request.pictures, principal_of(context), Deadline.of(context)
+        )
+        return await asyncio.to_thread(_packed, request, subject.info, seen, units)
+
+    @override
+    async def AblateUnit(
+        self, request: subject_pb2.AblateUnitRequest, context: _Context[Any, Any]
+    ) -> subject_pb2.AblateUnitResponse:
+        check_count(request.pictures, "picture")
+        subject = await self._subjects.get(request.subject)
+        unit = Unit(request.unit.layer, request.unit.index)
+        subject.info.check(unit)
+        classifier = _classifier(subject)
         deadline = Deadline.of(context)
-        response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
-        for batch in await picture_batches(request.pictures, BATCH):
+        value = request.value
+        if request.own_mean:
+            seen = await self._looking.look(subject, [unit.layer], request.pictures, principal_of(context), deadline)
+            value = float(np.mean([one[unit.layer].answers.maps(one[unit.layer].row, [unit.index]) for one in seen]))
+        if not math.isfinite(value):
+            raise InvalidRequestError(f"a unit cannot be held at {value}", reason="VALUE_NOT_FINITE")
+        response = subject_pb2.AblateUnitResponse(value=value, precision=subject.info.precision)
 
-            def measure(batch: range = batch) -> list[subject_pb2.PictureMeasurement]:
-                decoded = [decode_picture(request.pictures[index], index=index) for index in batch]
-                return _packed(measure_batch(subject, decoded, units), maps=maps)
+        def classify(start: int, pictures: Sequence[Any]) -> list[subject_pb2.AblatedPicture]:
+            inputs = [
+                classifier.prepare(decode_picture(picture, index=start + i)) for i, picture in enumerate(pictures)
+            ]
+            before, after = classifier.classify(inputs), classifier.classify(inputs, Ablation(unit, value))
+            return [
+                subject_pb2.AblatedPicture(before=one.tolist(), after=other.tolist())
+                for one, other in zip(before, after, strict=True)
+            ]
 
-            response.pictures.extend(await self._thread.run(measure, deadline, doing="measuring"))
+        for start, pictures in batches(request.pictures, _ABLATED_AT_ONCE):
+            response.pictures.extend(
+                await self._thread.run(lambda s=start, p=pictures: classify(s, p), deadline, doing="classifying")  # type: ignore[misc]
+            )
         return response
 
-    def _subject(self, name: str) -> Subject:
-        try:
-            return self._subjects[name]
-        except KeyError:
-            valid = ", ".join(self._subjects)
-            raise NotFoundError(
-                f"no subject {name!r:.100} here; this server has {valid}",
-                reason="SUBJECT_UNKNOWN",
-                metadata={"subject": name, "valid": valid},
-            ) from None
 
-
-def subject_service(subjects: Mapping[str, Subject], thread: ModelThread) -> Hosted:
+def subject_service(subjects: Subjects, looking: Looking, thread: ModelThread) -> Hosted:
     """Return the service for a server to host."""
     return Hosted(
         subject_pb2.DESCRIPTOR.services_by_name["SubjectService"],
         subject_pb2_grpc.add_SubjectServiceServicer_to_server,
-        SubjectServicer(subjects, thread),
+        SubjectServicer(subjects, looking, thread),
     )
+
+
+def _classifier(subject: Subject) -> Classifier:
+    if not subject.info.classes or not isinstance(subject, Classifier):
+        raise PreconditionError(
+            f"{subject.info.name} tells no classes apart, so that nothing could be said of an ablation",
+            reason="NO_CLASSIFIER",
+        )
+    return subject
+
+
+def _layers(units: Sequence[Unit]) -> list[str]:
+    return list(dict.fromkeys(unit.layer for unit in units))
 
 
 def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[Unit]:
@@ -129,16 +174,24 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
     return units
 
 
-def _packed(measured: Measurements, *, maps: bool) -> list[subject_pb2.PictureMeasurement]:
-    return [
-        subject_pb2.PictureMeasurement(
-            frame=frame.to_proto(),
+def _packed(
+    request: subject_pb2.MeasureUnitsRequest,
+    info: SubjectInfo,
+    seen: Sequence[Mapping[str, Seen]],
+    units: Sequence[Unit],
+) -> subject_pb2.MeasureUnitsResponse:
+    response = subject_pb2.MeasureUnitsResponse(precision=info.precision)
+    mean = request.pooling == subject_pb2.POOLING_MEAN
+    for one in seen:
+        raws = outputs({layer: (there.answers, there.row) for layer, there in one.items()}, units)
+        response.pictures.add(
+            frame=one[units[0].layer].frame.to_proto(),
             units=[
                 subject_pb2.UnitMeasurement(
-                    activation=activation, map=map_to_proto(measured.maps[unit][picture]) if maps else None
+                    activation=float(raw.mean() if mean else raw.max()),
+                    map=None if request.activations_only else map_to_proto(raw),
                 )
-                for unit, activation in enumerate(measured.activations[picture].tolist())
+                for raw in raws
             ],
         )
-        for picture, frame in enumerate(measured.frames)
-    ]
+    return response

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from maia.services.subject.backends.networks.options import DirectionsFile
 from maia.wire.settings import ServerSettings
+
+
+def _list(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 def _names(value: object) -> object:
@@ -20,5 +28,54 @@ class SubjectSettings(ServerSettings):
     model_config = SettingsConfigDict(env_prefix="MAIA_SUBJECT_")
 
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
-        default=("scene-neurons", "scenes-cnn"), min_length=1, description="subjects to host, separated by commas"
+        default=("scene-neurons", "scenes-cnn"),
+        min_length=1,
+        description="subjects to load and host, separated by commas: scene-neurons, scenes-cnn, resnet152, clip-RN50, "
+        "clip-ViT-B32, dino_vits8, torchvision:NAME, timm:NAME, open_clip:ARCHITECTURE/TAG, "
+        "transformers:REPOSITORY or FOLDER, python:MODULE:FACTORY",
     )
+    on_demand: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
+        default=(), description="subjects to host besides, loaded when somebody asks for them"
+    )
+    memory_gb: float = Field(
+        default=0,
+        ge=0,
+        description="most that loaded subjects take; the one unused for longest goes; 0: no bound",
+    )
+    weights: Path | None = Field(
+        default=None, description="file with a state dict (.safetensors, .pt) to load instead of the published weights"
+    )
+    directions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
+        default=(),
+        description="safetensors files with directions or sparse autoencoders to measure as layers of their own, "
+        "each FILE or LAYER=FILE, separated by commas",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="of the forward pass")
+    model_dir: Path | None = Field(default=None, description="folder where weights are looked for, and kept")
+    offline: bool = Field(default=False, description="download nothing")
+    batch: int = Field(default=16, ge=1, le=1024, description="most pictures in one pass")
+    batch_delay_ms: float = Field(
+        default=0, ge=0, le=1000, description="how long a picture may wait for others while the model is idle"
+    )
+    batch_buckets: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_list)] = Field(
+        default=(), description="sizes that batches are filled up to, ascending, separated by commas"
+    )
+    deterministic: bool = Field(
+        default=False, description="one picture in a pass, so that an answer is the same to the bit whoever else asks"
+    )
+    queue: int = Field(default=4096, ge=1, description="most pictures that may wait; more are refused for the moment")
+    cache_mb: int = Field(
+        default=512,
+        ge=0,
+        description="megabytes of answers that are kept for pictures seen again, where the model runs",
+    )
+
+    @property
+    def direction_files(self) -> tuple[DirectionsFile, ...]:
+        """What `directions` names."""
+        files = []
+        for one in self.directions:
+            layer, separator, path = one.partition("=")
+            files.append(DirectionsFile(Path(path), layer) if separator else DirectionsFile(Path(one)))
+        return tuple(files)

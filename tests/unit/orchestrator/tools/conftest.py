@@ -91,6 +91,10 @@ class Subject(subject_pb2_grpc.SubjectServiceServicer):
         return subject_pb2.GetSubjectResponse(subject="reds", title="Red.", layers=layers, input_size=16, revision="r1")
 
     @override
+    async def AblateUnit(self, request: Any, context: Any) -> subject_pb2.AblateUnitResponse:
+        raise NotImplementedError
+
+    @override
     async def MeasureUnits(self, request: Any, context: Any) -> subject_pb2.MeasureUnitsResponse:
         self.world.hear(request, context)
         response = subject_pb2.MeasureUnitsResponse(precision="float32")

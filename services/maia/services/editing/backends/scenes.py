@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from maia.services import scenes
+from maia.services._runtime.jobs import Abandoned
+from maia.services._runtime.results import MadePicture
 from maia.services._runtime.revision import revision_of
-from maia.services.editing.model import Edit, Edited, EditorInfo
+from maia.services.editing.model import Edit, EditorInfo
 from maia.services.scenes.edit import edit
 from maia.services.scenes.guide import edit_guide
 from maia.services.scenes.png import embedded_scene, encode
 from maia.services.scenes.render import MAX_SIDE, MIN_SIDE, render
 from maia.services.scenes.scene import Scene, SceneError
 from maia.services.scenes.segment import scene_from_pixels
+from maia.wire.errors import CancelledError, MaiaError
 from maia.wire.pictures import Rgb
 
 
@@ -28,23 +31,29 @@ class SceneEditor:
 
     def __init__(self) -> None:
         folders = (Path(__file__).parent, Path(scenes.__file__).parent)
-        self._info = EditorInfo("scenes", revision_of(folders), edit_guide())
+        self._info = EditorInfo("scenes", revision_of(folders), edit_guide(), takes_empty=True)
 
     @property
     def info(self) -> EditorInfo:
         """Its description."""
         return self._info
 
-    def edit(self, edits: Sequence[Edit]) -> list[Edited]:
+    def key(self, edit: Edit) -> str:  # noqa: ARG002  any edits may be made together
+        """Return the same for all."""
+        return "scenes"
+
+    def edit(self, edits: Sequence[Edit], abandoned: Abandoned) -> list[MadePicture | MaiaError]:
         """Make a batch of edits; the results have the sizes of the originals, within what can be drawn."""
-        return [_edited(one) for one in edits]
+        return [_edited(one, abandoned) for one in edits]
 
 
-def _edited(one: Edit) -> Edited:
+def _edited(one: Edit, abandoned: Abandoned) -> MadePicture:
+    if abandoned():
+        raise CancelledError("nobody waits for these pictures any more")
     size, warnings = _size(one.rgb)
     scene, from_pixels = _scene(one, size)
     changed, from_edit = edit(scene, one.instruction, one.seed)
-    return Edited(encode(changed, render(changed, size)), (*warnings, *from_pixels, *from_edit))
+    return MadePicture(encode(changed, render(changed, size)), (*warnings, *from_pixels, *from_edit))
 
 
 def _scene(one: Edit, size: tuple[int, int]) -> tuple[Scene, tuple[str, ...]]:

@@ -72,6 +72,11 @@ class SceneNeurons:
         """Its description."""
         return self._info
 
+    @property
+    def nbytes(self) -> int:
+        """It has no weights."""
+        return 0
+
     def prepare(self, rgb: Rgb) -> _Input:
         """Segment the picture; a map always covers the whole of it."""
         return _Input(Frame.whole(rgb.shape[1], rgb.shape[0]), _look(rgb))

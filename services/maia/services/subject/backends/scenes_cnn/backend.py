@@ -73,6 +73,11 @@ class ScenesCnn:
         """Its description."""
         return self._info
 
+    @property
+    def nbytes(self) -> int:
+        """Of its weights."""
+        return sum(tensor.nbytes for tensor in self._network.state_dict().values())
+
     def prepare(self, rgb: Rgb) -> _Input:
         """Crop and resize; a map covers the largest centred square."""
         return _Input(Frame.centre_square(rgb.shape[1], rgb.shape[0]), to_input(rgb))

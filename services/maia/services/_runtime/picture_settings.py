@@ -1,0 +1,105 @@
+"""Settings that the servers of generation and editing share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+from pydantic import Field
+
+from maia.services._runtime.diffusion.options import DiffusionOptions, Dtype, Offload, Quantisation
+from maia.services._runtime.images_api import ApiOptions
+from maia.services._runtime.results import ResultStore
+from maia.wire.errors import InvalidRequestError
+from maia.wire.settings import ServerSettings
+
+_RESULTS_MB: Final = 2048
+_HEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "scenes": frozenset(),
+        "diffusers": frozenset(DiffusionOptions.__dataclass_fields__),
+        "openai": frozenset(ApiOptions.__dataclass_fields__),
+    }
+)
+_BACKENDS_OWN: Final = _HEEDED["diffusers"] | _HEEDED["openai"]
+
+
+def default_results() -> Path:
+    """Return the folder of kept results when none is named: below XDG_CACHE_HOME, or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "maia" / "results"
+
+
+class PictureSettings(ServerSettings):
+    """A server that makes pictures."""
+
+    backend: Literal["scenes", "diffusers", "openai"] = Field(
+        default="scenes",
+        description="what does the work: scenes (embedded), diffusers (a model on this machine), openai (a vendor)",
+    )
+    model: str = Field(default="", description="for diffusers a folder or a name on the Hugging Face hub; else a name")
+    revision: str = Field(default="", description="branch, tag or commit of a name on the hub")
+    variant: str = Field(default="", description="of the weight files, for example fp16")
+    model_dir: Path | None = Field(default=None, description="folder with models by name, OWNER/NAME")
+    offline: bool = Field(default=False, description="download nothing")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    dtype: Dtype = Field(default="auto", description="auto, float32, bfloat16 or float16")
+    steps: int | None = Field(default=None, ge=1, le=1000, description="steps of a picture, instead of the model's")
+    guidance: float | None = Field(
+        default=None, ge=0, le=100, allow_inf_nan=False, description="how strictly prompts are followed"
+    )
+    width: int | None = Field(default=None, ge=16, le=4096, description="of pictures in pixels; see height")
+    height: int | None = Field(
+        default=None, ge=16, le=4096, description="of pictures in pixels; an edited one keeps its shape, at this area"
+    )
+    offload: Offload = Field(
+        default="none", description="what waits in main memory: none, model (slower), sequential (slowest)"
+    )
+    quantisation: Quantisation = Field(
+        default="none", description="none, bitsandbytes-8bit, bitsandbytes-4bit, torchao-int8 or torchao-fp8"
+    )
+    gguf: Path | None = Field(default=None, description="a .gguf file of the pipeline's transformer")
+    attention_slicing: bool = Field(default=False, description="calculate attention in slices: slower, less memory")
+    base_url: str = Field(default="", description="of a server that speaks OpenAI's protocol, instead of OpenAI")
+    parallel: int = Field(default=4, ge=1, le=64, description="requests to a vendor at once")
+    results: Path = Field(
+        default_factory=default_results, description="folder of results to be given again (default: in ~/.cache/maia)"
+    )
+    results_mb: int | None = Field(
+        default=None,
+        ge=0,
+        description=f"megabytes of results that are kept, 0 for none (default: {_RESULTS_MB}, for scenes 0)",
+    )
+
+    @property
+    def diffusion(self) -> DiffusionOptions:
+        """What the backend diffusers is told."""
+        names = DiffusionOptions.__dataclass_fields__
+        return DiffusionOptions(**{name: getattr(self, name) for name in names})
+
+    @property
+    def api(self) -> ApiOptions:
+        """What the backend openai is told, but for the key."""
+        return ApiOptions(self.model, self.base_url, self.width, self.height, self.parallel)
+
+    def check_backend(self) -> None:
+        """Refuse settings that the backend would not heed.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID.
+        """
+        unheeded = self.model_fields_set & (_BACKENDS_OWN - _HEEDED[self.backend])
+        if unheeded:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unheeded))
+            raise InvalidRequestError(
+                f"the backend {self.backend} does not heed {named}; leave it out or choose another --backend",
+                reason="SETTING_INVALID",
+            )
+
+    def open_results(self) -> ResultStore:
+        """Return the store of results; its folder is made when the first is kept."""
+        default = 0 if self.backend == "scenes" else _RESULTS_MB
+        return ResultStore(self.results, (default if self.results_mb is None else self.results_mb) * 1_000_000)

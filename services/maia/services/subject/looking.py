@@ -1,0 +1,138 @@
+"""Pictures in, what layers answered to them out: from the cache, or by batches of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from maia.services._runtime.fairness import Principal
+from maia.services._runtime.jobs import Abandoned, Job, Key
+from maia.services._runtime.metrics import Metrics
+from maia.services._runtime.queue import BatchQueue
+from maia.services.subject.cache import AnswerCache, Seen
+from maia.services.subject.model import Input, Subject
+from maia.type.v1 import type_pb2
+from maia.wire.deadline import Deadline
+from maia.wire.pictures import decode_picture
+
+__all__ = ["Look", "LookQueue", "Looking", "look_job", "revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One picture to look at.
+
+    Attributes:
+        subject: Looks.
+        layers: Whose answers are wanted.
+        picture: As it came.
+        digest: Of its file.
+        index: Its place in the request, for errors.
+    """
+
+    subject: Subject
+    layers: tuple[str, ...]
+    picture: type_pb2.Picture
+    digest: bytes
+    index: int
+
+
+_Ready: TypeAlias = tuple[Look, Input]
+LookQueue: TypeAlias = BatchQueue[Look, _Ready, Mapping[str, Seen]]
+
+
+def look_job(cache: AnswerCache, metrics: Metrics) -> Job[Look, _Ready, Mapping[str, Seen]]:
+    """Return what the queue does.
+
+    Args:
+        cache: Keeps what was answered.
+        metrics: Are told of the cache.
+    """
+
+    def prepare(look: Look) -> _Ready:
+        return look, look.subject.prepare(decode_picture(look.picture, index=look.index))
+
+    def run(key: Key, ready: Sequence[_Ready], _abandoned: Abandoned) -> list[Mapping[str, Seen]]:
+        subject = ready[0][0].subject
+        inputs = [one for _, one in ready]
+        layers = list(dict.fromkeys(layer for look, _ in ready for layer in look.layers))
+        answers = subject.look(inputs, layers)
+        frames = [one.frame for one in inputs]
+        cache.put(revision(subject), [look.digest for look, _ in ready], frames, answers)
+        metrics.cache_bytes.labels(key.model).set(cache.nbytes)
+        return [
+            {layer: Seen(answers[layer], row, frames[row]) for layer in look.layers}
+            for row, (look, _) in enumerate(ready)
+        ]
+
+    return Job(prepare, run, "measuring")
+
+
+class Looking:
+    """Looks at pictures for callers, through one queue."""
+
+    def __init__(self, queue: LookQueue, cache: AnswerCache, metrics: Metrics) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            queue: Of the job above.
+            cache: As the job's.
+            metrics: As the job's.
+        """
+        self._queue = queue
+        self._cache = cache
+        self._metrics = metrics
+
+    async def look(
+        self,
+        subject: Subject,
+        layers: Sequence[str],
+        pictures: Sequence[type_pb2.Picture],
+        principal: Principal,
+        deadline: Deadline,
+    ) -> list[Mapping[str, Seen]]:
+        """Return what layers answered to each picture, in order.
+
+        Raises:
+            InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
+            OverloadedError: QUEUE_FULL.
+            DeadlineExceededError: The deadline passed.
+        """
+        name, of = subject.info.name, revision(subject)
+        digests = await _digests(pictures)
+        found: list[Mapping[str, Seen]] = [self._cache.get(of, layers, digest) for digest in digests]
+        missing = [index for index, seen in enumerate(found) if len(seen) < len(layers)]
+        self._metrics.cache_hits.labels(name).inc(len(pictures) - len(missing))
+        self._metrics.cache_misses.labels(name).inc(len(missing))
+        looks = [
+            Look(
+                subject,
+                tuple(layer for layer in layers if layer not in found[index]),
+                pictures[index],
+                digests[index],
+                index,
+            )
+            for index in missing
+        ]
+        key = Key(name, of)
+        answered = await self._queue.submit(looks, [key] * len(looks), principal=principal, deadline=deadline)
+        for index, seen in zip(missing, answered, strict=True):
+            found[index] = {**found[index], **seen}
+        return found
+
+
+def revision(subject: Subject) -> str:
+    """Return what answers of a subject are kept under: they change with it."""
+    return f"{subject.info.name} {subject.info.revision} {subject.info.precision}"
+
+
+async def _digests(pictures: Sequence[type_pb2.Picture]) -> list[bytes]:
+    """Digests of the files; their stated kinds too, since a wrong one is refused."""
+
+    def digest(picture: type_pb2.Picture) -> bytes:
+        return hashlib.sha256(picture.media_type.encode() + b"\n" + picture.data).digest()
+
+    return await asyncio.to_thread(lambda: [digest(picture) for picture in pictures])

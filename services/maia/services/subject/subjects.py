@@ -1,0 +1,125 @@
+"""The subjects of a server: loaded when they are asked for, put away when there is no room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from maia.services._runtime.memory import is_out_of_memory, release_memory
+from maia.services._runtime.model_thread import ModelThread
+from maia.services.subject.model import Subject
+from maia.wire.deadline import Deadline
+from maia.wire.errors import NotFoundError, PreconditionError
+
+__all__ = ["Subjects"]
+
+log = structlog.stdlib.get_logger("maia.subject")
+
+
+class Subjects:
+    """Loads subjects by name, within a budget of memory; the one asked for longest ago goes first."""
+
+    def __init__(
+        self,
+        load: Callable[[str], Subject],
+        names: Sequence[str],
+        thread: ModelThread,
+        *,
+        max_bytes: int = 0,
+        on_drop: Callable[[Subject], None] = lambda _: None,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            load: Loads one, in the model's thread.
+            names: All that callers may ask for. What loads code or files by name is here only if the operator says so.
+            thread: The model's.
+            max_bytes: Of all subjects together; 0 for no bound. One alone may have more.
+            on_drop: Is told of each that is put away.
+        """
+        self.names: Final = tuple(dict.fromkeys(names))
+        self._load = load
+        self._thread = thread
+        self._max_bytes = max_bytes
+        self._on_drop = on_drop
+        self._loaded: OrderedDict[str, Subject] = OrderedDict()
+        self._adding: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of those in memory."""
+        return list(self._loaded)
+
+    async def get(self, name: str) -> Subject:
+        """Return a subject, loaded if need be.
+
+        Raises:
+            NotFoundError: SUBJECT_UNKNOWN, metadata "valid".
+            PreconditionError: MODEL_TOO_LARGE: it does not fit into memory, even alone.
+            MaiaError: Whatever else loading it raises.
+        """
+        if name not in self.names:
+            valid = ", ".join(self.names)
+            raise NotFoundError(
+                f"no subject {name!r:.100} here; this server has {valid}",
+                reason="SUBJECT_UNKNOWN",
+                metadata={"subject": name, "valid": valid},
+            )
+        if name not in self._loaded:
+            if name not in self._adding:
+                self._adding[name] = asyncio.create_task(self._add(name))
+                self._adding[name].add_done_callback(lambda task: self._added(name, task))
+            # Shielded: who hangs up must not end it for the others.
+            await asyncio.shield(self._adding[name])
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+    async def _add(self, name: str) -> None:
+        try:
+            subject = await self._in_thread(name)
+        except _FullError:
+            self._make_room(0)
+            try:
+                subject = await self._in_thread(name)
+            except _FullError as error:
+                raise PreconditionError(
+                    f"{name} does not fit into memory ({error}); choose a smaller model or another device",
+                    reason="MODEL_TOO_LARGE",
+                    metadata={"subject": name},
+                ) from error
+        if self._max_bytes:
+            self._make_room(max(self._max_bytes - subject.nbytes, 0))
+        self._loaded[name] = subject
+        log.info("loaded", subject=name, megabytes=round(subject.nbytes / 1e6), loaded=self.loaded)
+
+    def _added(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._adding[name]
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting any more
+
+    async def _in_thread(self, name: str) -> Subject:
+        def load() -> Subject:
+            try:
+                return self._load(name)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise _FullError(str(error).partition("\n")[0]) from None
+                raise
+
+        return await self._thread.run(load, Deadline(), doing=f"loading {name}")
+
+    def _make_room(self, left: int) -> None:
+        """Put subjects away until the rest has no more bytes than that."""
+        while self._loaded and sum(subject.nbytes for subject in self._loaded.values()) > left:
+            name, subject = self._loaded.popitem(last=False)
+            self._on_drop(subject)
+            log.info("put away", subject=name)
+        release_memory()
+
+
+class _FullError(Exception):
+    """There is no room."""
