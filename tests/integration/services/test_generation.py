@@ -8,7 +8,7 @@ import pytest
 from tests.integration.services.conftest import refusal
 
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
-from maia.services.generation.servicer import BATCH
+from maia.services.generation.servicer import BATCHES
 from maia.services.scenes.png import embedded_scene
 from maia.services.scenes.segment import segment
 from maia.wire.limits import MAX_PICTURES, MAX_PROMPT_CHARS
@@ -41,7 +41,7 @@ async def test_a_prompt_is_drawn(generation_stub: Stub) -> None:
 
 
 async def test_prompt_and_seed_decide_the_picture_alone(generation_stub: Stub) -> None:
-    items = [("a red star", seed) for seed in range(BATCH + 2)] + [("a red star", 2**64 - 1), ("a blue star", 0)]
+    items = [("a red star", seed) for seed in range(BATCHES.most + 2)] + [("a red star", 2**64 - 1), ("a blue star", 0)]
     together = await generation_stub.GenerateImages(request(*items))
     alone = [(await generation_stub.GenerateImages(request(item))).images[0] for item in items]
     assert list(together.images) == alone

@@ -10,7 +10,7 @@ import structlog
 
 from maia.services._runtime.jobs import Batch, BatchLimits, Entry, Job, Key
 from maia.services._runtime.memory import is_out_of_memory, release_memory
-from maia.wire.errors import CancelledError, DeadlineExceededError, PreconditionError
+from maia.wire.errors import CancelledError, DeadlineExceededError, MaiaError, PreconditionError
 
 __all__ = ["BatchRunner", "Failure"]
 
@@ -73,7 +73,7 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
                 raise AssertionError(f"{len(results)} results for {len(filled)} items")
         except Exception as error:  # noqa: BLE001  whatever a model raises is the failure of what it was given
             return self._halved(entries, ready, error)
-        return list(results[: len(ready)])
+        return [Failure(one) if isinstance(one, MaiaError) else one for one in results[: len(ready)]]
 
     def _halved(
         self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready], error: Exception

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from maia.services._runtime.fairness import Principal
 from maia.wire.deadline import Deadline
+from maia.wire.errors import MaiaError
 
 __all__ = ["Abandoned", "Batch", "BatchLimits", "Entry", "Job", "Key"]
 
@@ -40,12 +41,12 @@ class Job(Generic[_Item, _Ready, _Result]):
 
     Attributes:
         prepare: For one item alone, in any thread, many at once; what it raises is that item's failure.
-        run: For a batch of one key, in the model's thread; one result for each, in order.
+        run: For a batch of one key, in the model's thread; one result for each, in order, or its error.
         doing: For errors: "measuring".
     """
 
     prepare: Callable[[_Item], _Ready]
-    run: Callable[[Key, Sequence[_Ready], Abandoned], Sequence[_Result]]
+    run: Callable[[Key, Sequence[_Ready], Abandoned], Sequence[_Result | MaiaError]]
     doing: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from maia.services._runtime.diffusion.options import DiffusionOptions, Dtype, Offload, Quantisation
 from maia.services._runtime.images_api import ApiOptions
+from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.results import ResultStore
 from maia.wire.errors import InvalidRequestError
 from maia.wire.settings import ServerSettings
@@ -65,6 +67,14 @@ class PictureSettings(ServerSettings):
     attention_slicing: bool = Field(default=False, description="calculate attention in slices: slower, less memory")
     base_url: str = Field(default="", description="of a server that speaks OpenAI's protocol, instead of OpenAI")
     parallel: int = Field(default=4, ge=1, le=64, description="requests to a vendor at once")
+    batch: int = Field(default=8, ge=1, le=256, description="most pictures made in one go")
+    batch_delay_ms: float = Field(
+        default=0, ge=0, le=10_000, description="how long an order may wait for others while the model is idle"
+    )
+    deterministic: bool = Field(
+        default=False, description="one picture at a time, so that it is the same to the bit whoever else asks"
+    )
+    queue: int = Field(default=1024, ge=1, description="most pictures that may wait; more are refused for the moment")
     results: Path = Field(
         default_factory=default_results, description="folder of results to be given again (default: in ~/.cache/maia)"
     )
@@ -84,6 +94,11 @@ class PictureSettings(ServerSettings):
     def api(self) -> ApiOptions:
         """What the backend openai is told, but for the key."""
         return ApiOptions(self.model, self.base_url, self.width, self.height, self.parallel)
+
+    def limits(self, usual: BatchLimits) -> BatchLimits:
+        """Return how batches are made, by the server's usual limits and what was chosen."""
+        most = 1 if self.deterministic else self.batch
+        return replace(usual, most=most, delay_s=self.batch_delay_ms / 1000, waiting=self.queue)
 
     def check_backend(self) -> None:
         """Refuse settings that the backend would not heed.

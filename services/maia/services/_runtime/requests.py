@@ -97,6 +97,15 @@ async def check_together(pictures: Sequence[type_pb2.Picture]) -> None:
         )
 
 
-def _pixels(pictures: Sequence[type_pb2.Picture]) -> list[int]:
+def picture_sizes(pictures: Sequence[type_pb2.Picture]) -> list[tuple[int, int]]:
+    """Return width and height of each, from the headers; a hostile one takes its time.
+
+    Raises:
+        InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
+    """
     headers = (read_header(picture.data, index=index) for index, picture in enumerate(pictures))
-    return [header.width * header.height for header in headers]
+    return [(header.width, header.height) for header in headers]
+
+
+def _pixels(pictures: Sequence[type_pb2.Picture]) -> list[int]:
+    return [width * height for width, height in picture_sizes(pictures)]

@@ -56,8 +56,12 @@ class Editor(Protocol):
         """Its description; never changes."""
         ...
 
-    def key(self, edit: Edit) -> Hashable:
-        """Return what edits must have in common to be made in one batch."""
+    def key(self, size: tuple[int, int]) -> Hashable:
+        """Return what edits must have in common to be made in one batch.
+
+        Args:
+            size: Width and height of the picture.
+        """
         ...
 
     def edit(self, edits: Sequence[Edit], abandoned: Abandoned) -> list[MadePicture | MaiaError]:

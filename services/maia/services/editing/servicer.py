@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
 
 import grpc
 from typing_extensions import override
 
 from maia.editing.v1 import editing_pb2, editing_pb2_grpc
-from maia.services._runtime.abandonment import Abandonment
-from maia.services._runtime.jobs import Abandoned
+from maia.services._runtime.jobs import BatchLimits, Key
+from maia.services._runtime.making import Making, Order
+from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, check_prompt, picture_batches
-from maia.services._runtime.results import MadePicture, ResultStore, result_key
+from maia.services._runtime.requests import check_count, check_prompt, picture_sizes, principal_of
+from maia.services._runtime.results import ResultStore, result_key
 from maia.services._runtime.words import check_words
 from maia.services.editing.model import Edit, Editor
 from maia.wire.deadline import Deadline
-from maia.wire.errors import MaiaError
+from maia.wire.limits import MAX_BATCH_PIXELS
 from maia.wire.pictures import decode_picture, png_picture
 from maia.wire.server import Hosted
 
-BATCH: Final = 8
-"""Pictures that are edited in one go."""
+BATCHES: Final = BatchLimits(most=8, most_weight=MAX_BATCH_PIXELS, waiting=1024)
+"""Weighed in pixels: a small file can hold a huge picture, so that a count alone would not bound the memory."""
+
+_Asked: TypeAlias = tuple[editing_pb2.EditItem, int]
 
 _Context = grpc.aio.ServicerContext
 
@@ -32,10 +36,9 @@ _Context = grpc.aio.ServicerContext
 class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
     """Answers for one editor, from what it made before where that was kept."""
 
-    def __init__(self, editor: Editor, thread: ModelThread, results: ResultStore) -> None:
+    def __init__(self, editor: Editor, making: Making[_Asked, Edit]) -> None:
         self._editor = editor
-        self._thread = thread
-        self._results = results
+        self._making = making
 
     @override
     async def GetEditor(
@@ -56,43 +59,16 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
             if not self._editor.info.takes_empty:
                 check_words(item.instruction, index)
         keys = [self._key(item) for item in request.items]
-        edited = await self._edited(request.items, keys, Deadline.of(context))
+        sizes = await asyncio.to_thread(picture_sizes, [item.picture for item in request.items])
+        orders = {
+            key: Order((item, index), Key(self._editor.info.name, self._editor.key(size)), weight=size[0] * size[1])
+            for index, (key, item, size) in enumerate(zip(keys, request.items, sizes, strict=True))
+        }
+        edited = await self._making.make(orders, principal_of(context), Deadline.of(context))
         response = editing_pb2.EditImagesResponse()
         for key in keys:
             response.images.add(picture=png_picture(edited[key].png), warnings=edited[key].warnings)
         return response
-
-    async def _edited(
-        self, items: Sequence[editing_pb2.EditItem], keys: Sequence[str], deadline: Deadline
-    ) -> Mapping[str, MadePicture]:
-        """Make the edits that are not kept; a batch is kept as soon as it is made, whatever becomes of the next."""
-        edited = await self._results.recall(keys)
-        missing = {key: index for index, key in enumerate(keys) if key not in edited}
-        for places in await picture_batches([item.picture for item in items], BATCH):
-            batch = [index for index in places if missing.get(keys[index]) == index]
-            if not batch:
-                continue
-            with Abandonment(deadline) as abandoned:
-                work = partial(self._edit, items, batch, abandoned)
-                made = await self._thread.run(work, deadline, doing="editing")
-            edited |= await self._results.keep({keys[index]: one for index, one in made.items()})
-        return edited
-
-    def _edit(
-        self, items: Sequence[editing_pb2.EditItem], batch: Sequence[int], abandoned: Abandoned
-    ) -> dict[int, MadePicture | MaiaError]:
-        """Edit the items of a batch, those together that may be; return the results by the items' indices."""
-        together: dict[Hashable, list[Edit]] = {}
-        for index in batch:
-            item = items[index]
-            rgb = decode_picture(item.picture, index=index)
-            edit = Edit(item.picture.data, rgb, item.instruction, item.seed, index)
-            together.setdefault(self._editor.key(edit), []).append(edit)
-        return {
-            edit.index: made
-            for edits in together.values()
-            for edit, made in zip(edits, self._editor.edit(edits, abandoned), strict=True)
-        }
 
     def _key(self, item: editing_pb2.EditItem) -> str:
         info = self._editor.info
@@ -107,10 +83,30 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
         )
 
 
-def editing_service(editor: Editor, thread: ModelThread, results: ResultStore) -> Hosted:
-    """Return the service for a server to host."""
+@asynccontextmanager
+async def editing_service(
+    editor: Editor,
+    thread: ModelThread,
+    results: ResultStore,
+    limits: BatchLimits = BATCHES,
+    metrics: Metrics | None = None,
+) -> AsyncIterator[Hosted]:
+    """Give the service for a server to host; its queue ends with the context."""
+    async with Making(
+        _decoded, editor.edit, thread, results, doing="editing", limits=limits, metrics=metrics
+    ) as making:
+        yield _hosted(EditingServicer(editor, making))
+
+
+def _decoded(asked: _Asked) -> Edit:
+    item, index = asked
+    rgb = decode_picture(item.picture, index=index)
+    return Edit(item.picture.data, rgb, item.instruction, item.seed, index)
+
+
+def _hosted(servicer: EditingServicer) -> Hosted:
     return Hosted(
         editing_pb2.DESCRIPTOR.services_by_name["EditingService"],
         editing_pb2_grpc.add_EditingServiceServicer_to_server,
-        EditingServicer(editor, thread, results),
+        servicer,
     )

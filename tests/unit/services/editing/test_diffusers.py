@@ -60,7 +60,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 @pytest.mark.parametrize("name", EDITORS)
 def test_a_picture_is_the_same_alone_and_among_neighbours(opened: Opened, name: str) -> None:
     editor = opened(name)
-    assert {editor.key(one) for one in EDITS} == {(32, 32)}
+    assert {editor.key((one.rgb.shape[1], one.rgb.shape[0])) for one in EDITS} == {(32, 32)}
     together = editor.edit(EDITS, never)
     # Qwen's look at a picture of a million pixels, however small the one that they make.
     for one, made in list(zip(EDITS, together, strict=True))[: 2 if "qwen" in name else None]:
@@ -88,7 +88,7 @@ def test_a_run_that_nobody_waits_for_stops_between_steps(
 def test_a_picture_keeps_its_shape_and_others_are_not_squeezed_into_it(opened: Opened) -> None:
     editor = opened("kontext")
     wide, high, square = edit("x", 1, 1, 120, 60), edit("x", 1, 1, 60, 120), edit("x", 1, 1, 60, 60)
-    sizes = [editor.key(one) for one in (wide, high, square)]
+    sizes = [editor.key((one.rgb.shape[1], one.rgb.shape[0])) for one in (wide, high, square)]
     assert sizes == [(48, 16), (16, 48), (32, 32)]  # √2 × 32 and 32 / √2, in multiples of 16
     for one, size in zip((wide, high, square), sizes, strict=True):
         (made,) = editor.edit([one], never)

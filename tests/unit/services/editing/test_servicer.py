@@ -32,11 +32,11 @@ class Counting:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
 
-    def key(self, edit: Edit) -> int:
-        return len(edit.rgb[0])
+    def key(self, size: tuple[int, int]) -> int:
+        return size[0]
 
     def edit(self, edits: Sequence[Edit], abandoned: Abandoned) -> list[MadePicture | MaiaError]:
-        assert len({self.key(edit) for edit in edits}) == 1
+        assert len({edit.rgb.shape[1] for edit in edits}) == 1
         self.batches.append([self._told(edit) for edit in edits])
         return [
             InvalidRequestError("no", reason="CONTENT_REFUSED", metadata={"index": str(edit.index)})
@@ -52,7 +52,11 @@ class Counting:
 @asynccontextmanager
 async def stub_of(editor: Counting, store: ResultStore) -> AsyncIterator[editing_pb2_grpc.EditingServiceAsyncStub]:
     with ModelThread("test") as thread:
-        async with running([editing_service(editor, thread, store)]) as server, open_channel(server.address) as channel:
+        async with (
+            editing_service(editor, thread, store) as service,
+            running([service]) as server,
+            open_channel(server.address) as channel,
+        ):
             yield editing_pb2_grpc.EditingServiceStub(channel)
 
 

@@ -17,7 +17,7 @@ from maia.services._runtime.jobs import Abandoned
 from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.results import MadePicture, ResultStore
 from maia.services.generation.model import GeneratorInfo, Wish
-from maia.services.generation.servicer import BATCH, generation_service
+from maia.services.generation.servicer import BATCHES, generation_service
 from maia.wire.channels import open_channel
 from maia.wire.errors import CancelledError, InvalidRequestError, MaiaError
 from maia.wire.server import running
@@ -67,8 +67,11 @@ async def stub_of(
     generator: Counting, store: ResultStore
 ) -> AsyncIterator[generation_pb2_grpc.GenerationServiceAsyncStub]:
     with ModelThread("test") as thread:
-        service = generation_service(generator, thread, store)
-        async with running([service]) as server, open_channel(server.address) as channel:
+        async with (
+            generation_service(generator, thread, store) as service,
+            running([service]) as server,
+            open_channel(server.address) as channel,
+        ):
             yield generation_pb2_grpc.GenerationServiceStub(channel)
 
 
@@ -101,18 +104,20 @@ async def test_what_was_drawn_before_is_not_drawn_again(tmp_path: Path) -> None:
 async def test_without_a_store_everything_is_drawn(tmp_path: Path) -> None:
     generator = Counting()
     async with stub_of(generator, ResultStore(tmp_path / "none", 0)) as stub:
-        many = [("a", seed) for seed in range(2 * BATCH + 1)]
+        many = [("a", seed) for seed in range(2 * BATCHES.most + 1)]
         assert await told(stub, *many) == [f"a/{seed}" for _, seed in many]
         await told(stub, ("a", 0))
-    assert len(generator.drawn) == 2 * BATCH + 2
+    assert len(generator.drawn) == 2 * BATCHES.most + 2
 
 
 async def test_a_wish_that_fails_is_told_by_its_place_and_the_rest_is_kept(tmp_path: Path) -> None:
     generator = Counting()
     async with stub_of(generator, ResultStore(tmp_path, 10_000)) as stub:
         with pytest.raises(InvalidRequestError) as caught, translated(server="server"):
-            await stub.GenerateImages(request(*[("a", seed) for seed in range(BATCH)], ("b", 1), ("forbidden", 1)))
-        assert (caught.value.reason, caught.value.metadata["index"]) == ("CONTENT_REFUSED", str(BATCH + 1))
+            await stub.GenerateImages(
+                request(*[("a", seed) for seed in range(BATCHES.most)], ("b", 1), ("forbidden", 1))
+            )
+        assert (caught.value.reason, caught.value.metadata["index"]) == ("CONTENT_REFUSED", str(BATCHES.most + 1))
         generator.drawn.clear()
         assert await told(stub, ("a", 0), ("b", 1)) == ["a/0", "b/1"]
     assert generator.drawn == []

@@ -41,17 +41,17 @@ class DiffusersEditor:
         """Its description."""
         return self._info
 
-    def key(self, edit: Edit) -> Size:
+    def key(self, size: Size) -> Size:
         """Return the size at which a picture is edited: a batch has one, into which others would be squeezed."""
         width, height = self._runner.size
-        return editing_size(_size(edit.rgb), self._runner.loaded.recipe, width * height)
+        return editing_size(size, self._runner.loaded.recipe, width * height)
 
     def edit(self, edits: Sequence[Edit], abandoned: Abandoned) -> list[MadePicture | MaiaError]:
         """Make a batch of edits in one run of the pipeline; see `PipelineRunner.run`.
 
         A picture is brought to the size of the run before, and comes out at that size.
         """
-        size = self.key(edits[0])
+        size = self.key(_size(edits[0].rgb))
         orders = [Order(edit.instruction, edit.seed, _resized(edit.rgb, size)) for edit in edits]
         made = self._runner.run(orders, size, abandoned)
         return [_told(one, squeezed(_size(edit.rgb), size)) for edit, one in zip(edits, made, strict=True)]

@@ -38,7 +38,7 @@ class OpenAiEditor:
         """Its description."""
         return self._info
 
-    def key(self, edit: Edit) -> str:  # noqa: ARG002  any edits may be asked for at once
+    def key(self, size: tuple[int, int]) -> str:  # noqa: ARG002  any edits may be asked for at once
         """Return the same for all."""
         return self._info.name
 

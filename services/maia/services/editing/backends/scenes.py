@@ -38,7 +38,7 @@ class SceneEditor:
         """Its description."""
         return self._info
 
-    def key(self, edit: Edit) -> str:  # noqa: ARG002  any edits may be made together
+    def key(self, size: tuple[int, int]) -> str:  # noqa: ARG002  any edits may be made together
         """Return the same for all."""
         return "scenes"
 

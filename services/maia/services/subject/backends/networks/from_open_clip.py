@@ -6,6 +6,7 @@ OpenAI's, run with it whatever the architecture's default is.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -146,9 +147,9 @@ def _built(path: Path, name: str, **arguments: object) -> nn.Module:
 
 
 def _unknown(name: str, what: str, names: list[str]) -> NotFoundError:
-    valid = ", ".join(names[:40])
+    valid = ", ".join(difflib.get_close_matches(name, names, 12, 0.0))
     return NotFoundError(
-        f"open_clip has no {what} {name!r:.100}; there are {valid}",
+        f"open_clip has no {what} {name!r:.100}; the nearest are {valid}",
         reason="SUBJECT_UNKNOWN",
         metadata={"subject": name, "valid": valid},
     )

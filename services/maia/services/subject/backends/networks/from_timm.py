@@ -40,7 +40,7 @@ def load(rest: str, options: NetworkOptions, preparation: Preparation | None = N
 
     if Path(rest).is_dir():
         module = _built(Path(rest), f"local-dir:{rest}", pretrained=True)
-    elif not timm.is_model(rest) or timm.models.get_pretrained_cfg(rest.partition(".")[0]) is None:
+    elif not _is_known(rest):
         valid = ", ".join(difflib.get_close_matches(rest, timm.list_models(pretrained=True), 8, 0.0))
         raise NotFoundError(
             f"timm has no network {rest!r:.100}; the nearest are {valid}",
@@ -85,6 +85,16 @@ def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
         std=triple(config["std"]),
         fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
     )
+
+
+def _is_known(name: str) -> bool:
+    """Whether timm has an architecture, and a tag of it if one is named."""
+    import timm
+
+    try:
+        return timm.is_model(name) and timm.models.get_pretrained_cfg(name) is not None
+    except RuntimeError:
+        return False
 
 
 def _published(name: str, options: NetworkOptions) -> Path:

@@ -92,7 +92,9 @@ class HookedNetwork:
         """
         last = None if whole else max(names, key=lambda name: self._trace.layers[name].place)
         captured: dict[str, Tensor] = {}
-        hooks = [self._hook(name, _capture(name, captured, self._trace.layers[name], last == name)) for name in names]
+        hooks = [
+            self._hook(name, _capture(name, captured, self._trace.layers[name], last=last == name)) for name in names
+        ]
         output = None
         try:
             output = first_tensor(self._module(self._taken(batch)))
@@ -153,7 +155,7 @@ class HookedNetwork:
             raise _unusable(f"a dry run failed: {type(error).__name__}: {error}") from error
 
 
-def _capture(name: str, captured: dict[str, Tensor], layer: Traced, last: bool) -> Callable[..., None]:  # noqa: FBT001
+def _capture(name: str, captured: dict[str, Tensor], layer: Traced, *, last: bool) -> Callable[..., None]:
     """A hook that keeps what the last call returned, and ends the pass if nothing more is wanted."""
     calls = 0
 

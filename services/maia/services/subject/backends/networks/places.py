@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 from maia.services.subject.backends.networks.failures import model_missing
@@ -49,6 +50,8 @@ def published_file(url: str, options: NetworkOptions) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(target), expected and expected.group(1), progress=False)
     except (OSError, RuntimeError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
         raise model_missing(f"{name} ({url})", where, options, why=str(error)) from error
     return target
 
@@ -100,9 +103,9 @@ def repository_file(repository: str, names: Sequence[str], options: NetworkOptio
 
 def repository_missing(repository: str, options: NetworkOptions, why: str) -> Exception:
     """Return MODEL_MISSING for a repository of the Hub."""
-    folder = options.model_dir or Path("MODEL_DIR")
+    folder = (options.model_dir or Path("MODEL_DIR")) / repository
     hint = " (a gated model also needs HF_TOKEN, of an account that accepted its terms)" if not options.offline else ""
-    where = f"in {folder / repository}, with `huggingface-cli download {repository} --local-dir`{hint}"
+    where = f"in {folder}, with `hf download {repository} --local-dir {folder}`{hint}"
     return model_missing(f"https://huggingface.co/{repository}", where, options, why=why.strip().partition("\n")[0])
 
 

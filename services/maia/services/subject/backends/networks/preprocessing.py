@@ -30,8 +30,8 @@ IMAGENET_MEAN: Final[Triple] = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
 
 _WHOLE_UP_TO: Final = 32_000_000
-"""Pixels of a resized picture that are all computed before it is cropped. Of a larger one, hundreds of times longer than
-wide, only the crop is: Pillow may then resize the axes in the other order, which rounds pixels otherwise by some levels."""
+"""Pixels of a resized picture that are all computed before it is cropped. Of a larger one, hundreds of times longer
+than wide, only the crop is: Pillow may then resize the axes in the other order, and pixels differ by some levels."""
 
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -164,8 +164,10 @@ class Preprocessing:
     def batch(self, pictures: Sequence[Prepared], device: torch.device) -> Tensor:
         """Normalise a batch, in the channels-last memory format that its bytes are in."""
         pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(device)
-        mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in (self.mean, self.std))
-        return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        # A row at a time: numbers that repeat after three are no vectors to a CPU.
+        rows = pixels.flatten(2).float()
+        mean, std = (torch.tensor(each, device=device).repeat(self.crop) for each in (self.mean, self.std))
+        return rows.div_(255).sub_(mean).div_(std).view(pixels.shape).permute(0, 3, 1, 2)
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height after resizing, as torchvision and timm round them."""

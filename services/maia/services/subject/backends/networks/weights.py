@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
             state: object = load_file(path)
         elif _is_archive(path):
-            state = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+            state = _archived(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -97,6 +98,13 @@ def _is_archive(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _archived(path: Path) -> object:
+    with warnings.catch_warnings():
+        # Deprecated for making such files; nothing else reads those that are published.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
 
 
 def _plain(state: object, path: Path) -> dict[str, Tensor]:
