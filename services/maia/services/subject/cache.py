@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from maia.services.subject.model import Answers
@@ -35,7 +35,7 @@ class Seen:
 class _Batch:
     answers: Answers
     size: int
-    places: set[_Place] = field(default_factory=set)
+    places: set[_Place]
 
 
 class AnswerCache:
@@ -97,13 +97,15 @@ class AnswerCache:
                 continue
             with self._lock:
                 self._numbers += 1
-                batch = self._batches[self._numbers] = _Batch(one, size)
-                self._bytes += size
-                for row, (picture, frame) in enumerate(zip(pictures, frames, strict=True)):
-                    place = (subject, layer, picture)
+                places = {
+                    (subject, layer, picture): (self._numbers, Seen(one, row, frame))
+                    for row, (picture, frame) in enumerate(zip(pictures, frames, strict=True))
+                }
+                for place in places:
                     self._forget(place)
-                    batch.places.add(place)
-                    self._where[place] = (self._numbers, Seen(one, row, frame))
+                self._where |= places
+                self._batches[self._numbers] = _Batch(one, size, set(places))
+                self._bytes += size
                 self._shrink()
 
     def drop(self, subject: str) -> None:
