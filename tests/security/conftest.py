@@ -57,10 +57,6 @@ def tier(request: pytest.FixtureRequest) -> Tier:
     return TIERS[request.param]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "once_in_containers: see tests/security/attack.py")
-
-
 @pytest.fixture(params=["restricted", "off"])
 def policy(request: pytest.FixtureRequest, tier: Tier) -> str:
     value = request.param

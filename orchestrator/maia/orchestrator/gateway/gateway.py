@@ -32,7 +32,15 @@ from maia.wire.errors import InvalidRequestError, MaiaError, OverloadedError
 from maia.wire.status import RETRYABLE
 
 FAULTS_OF_CODE: Final = frozenset(
-    {"PROMPT_TOO_LONG", "PICTURE_TOO_LARGE", "REQUEST_EMPTY", "REQUEST_TOO_LARGE", "MESSAGE_TOO_LARGE"}
+    {
+        "CONTENT_REFUSED",
+        "MESSAGE_TOO_LARGE",
+        "PICTURE_TOO_LARGE",
+        "PROMPT_EMPTY",
+        "PROMPT_TOO_LONG",
+        "REQUEST_EMPTY",
+        "REQUEST_TOO_LARGE",
+    }
 )
 """Reasons of invalid requests that the agent's code can do something about; all others are faults of the system."""
 
