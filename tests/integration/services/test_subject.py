@@ -6,22 +6,25 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.integration.services.conftest import Draw, readable, refusal, served, too_large, unreadable
 
 from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.queue import BatchQueue
+from maia.services.subject.ablating import ablation_job
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scene_neurons.table import truths
 from maia.services.subject.cache import AnswerCache
 from maia.services.subject.looking import Looking, look_job
 from maia.services.subject.measuring import measure
-from maia.services.subject.model import Answers, Input, Subject, SubjectInfo, Unit
+from maia.services.subject.model import Ablation, Answers, Input, Layer, Subject, SubjectInfo, Unit
 from maia.services.subject.servicer import subject_service
 from maia.services.subject.subjects import Subjects
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
@@ -157,9 +160,12 @@ async def serving(*subjects: Subject, cache_bytes: int = 0) -> AsyncIterator[Stu
     metrics, cache = Metrics(), AnswerCache(cache_bytes)
     by_name = {subject.info.name: subject for subject in subjects}
     with ModelThread("subject") as thread:
-        async with BatchQueue(look_job(cache, metrics), thread, BatchLimits(), metrics) as queue:
+        async with (
+            BatchQueue(look_job(cache, metrics), thread, BatchLimits(), metrics) as queue,
+            BatchQueue(ablation_job(), thread) as ablations,
+        ):
             service = subject_service(
-                Subjects(by_name.__getitem__, list(by_name), thread), Looking(queue, cache, metrics), thread
+                Subjects(by_name.__getitem__, list(by_name), thread), Looking(queue, cache, metrics), ablations
             )
             async with served([service]) as channel:
                 yield subject_pb2_grpc.SubjectServiceStub(channel)
@@ -213,3 +219,60 @@ async def test_layers_say_what_their_units_are(subject_stub: Stub) -> None:
     assert info.precision == "float32"
     listed = await subject_stub.ListSubjects(subject_pb2.ListSubjectsRequest())
     assert list(listed.subjects) == list(listed.loaded) == ["scene-neurons"]
+
+
+class Classifying(Blocking):
+    """Two classes: how much of a picture is red, and whether the unit is held at more than 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release.set()
+        self.info = replace(self.info, classes=("red", "held"))
+
+    def prepare(self, rgb: Rgb) -> Input:
+        made = super().prepare(rgb)
+        self.red = float((rgb[..., 0] > 200).mean())
+        return made
+
+    def classify(self, inputs: Sequence[Input], ablation: Ablation | None = None) -> NDArray[np.float32]:
+        held = ablation is not None and ablation.value > 1
+        return np.array([[self.red, held]] * len(inputs), np.float32)
+
+
+async def test_an_ablation_says_what_changes(draw: Draw) -> None:
+    picture = await draw("a large red circle")
+    async with serving(Classifying()) as stub:
+        asked = subject_pb2.AblateUnitRequest(subject="scene-neurons", pictures=[picture] * 3, unit=RED, value=2.5)
+        answer = await stub.AblateUnit(asked)
+        assert [list(one.after) for one in answer.pictures] == [[one.before[0], 1.0] for one in answer.pictures]
+        assert [one.before[1] for one in answer.pictures] == [0.0] * 3
+        assert answer.value == 2.5
+        asked.own_mean = True
+        own = await stub.AblateUnit(asked)
+        measure_mean = request(picture)
+        measure_mean.pooling = subject_pb2.POOLING_MEAN
+        (measured,) = (await stub.MeasureUnits(measure_mean)).pictures
+        assert own.value == pytest.approx(measured.units[0].activation)
+        asked.value = float("inf")
+        assert (await refusal(stub.AblateUnit(asked))).reason == "VALUE_NOT_FINITE"
+
+
+async def test_a_name_of_a_megabyte_is_refused_at_once(draw: Draw) -> None:
+    subject = Blocking()
+    layers = tuple(Layer(f"stage.{i}.block", 1, 1, 1) for i in range(200))
+    subject.info = replace(subject.info, layers=layers)
+    long = type_pb2.Unit(layer="stage" * 200_000)
+    async with serving(subject) as stub:
+        asyncio.get_running_loop().slow_callback_duration = 1
+        error = await refusal(stub.MeasureUnits(request(await draw("a star"), units=[long]), timeout=5))
+    assert error.reason == "LAYER_UNKNOWN"
+
+
+async def test_units_asked_a_hundred_thousand_times_are_read_once(draw: Draw) -> None:
+    asked = request(await draw("a red circle"), units=[RED] * 100_000, activations_only=True)
+    subject = Blocking()
+    subject.release.set()
+    async with serving(subject) as stub:
+        (measured,) = (await stub.MeasureUnits(asked, timeout=20)).pictures
+    assert len(measured.units) == 100_000
+    assert len({unit.activation for unit in measured.units}) == 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -19,6 +20,9 @@ log = structlog.stdlib.get_logger("maia.queue")
 _Item = TypeVar("_Item")
 _Ready = TypeVar("_Ready")
 _Result = TypeVar("_Result")
+
+_GOOD: Final = 32
+"""Batches of the size that memory allows, until a larger one is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         self._job = job
         self._limits = limits
         self._most: dict[Key, int] = {}
+        self._good: Counter[Key] = Counter()
 
     def most(self, key: Key) -> int:
         """Return how many items of a key a batch may have; fewer than the limit once memory has run out."""
@@ -51,12 +56,16 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         return DeadlineExceededError(f"the caller's deadline passed before {self._job.doing}")
 
     def run(self, batch: Batch[_Item, _Ready, _Result]) -> list[_Result | Failure]:
+        """Return a result or a failure for each of a batch."""
+        return self._wanted(batch.entries, batch.ready)
+
+    def _wanted(self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready]) -> list[_Result | Failure]:
         """Leave out what nobody waits for any more, and run the rest."""
-        found: list[_Result | Failure] = [Failure(self.too_late())] * len(batch.entries)
-        wanted = [place for place, entry in enumerate(batch.entries) if not entry.given_up]
+        found: list[_Result | Failure] = [Failure(self.too_late())] * len(entries)
+        wanted = [place for place, entry in enumerate(entries) if not entry.given_up]
         if wanted:
-            entries, ready = [batch.entries[i] for i in wanted], [batch.ready[i] for i in wanted]
-            for place, result in zip(wanted, self._whole(entries, ready), strict=True):
+            results = self._whole([entries[place] for place in wanted], [ready[place] for place in wanted])
+            for place, result in zip(wanted, results, strict=True):
                 found[place] = result
         return found
 
@@ -66,14 +75,26 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         def abandoned() -> bool:
             return all(entry.given_up for entry in entries)
 
-        filled = self._filled(ready)
+        key = entries[0].key
+        filled = self._filled(key, ready)
         try:
-            results = self._job.run(entries[0].key, filled, abandoned)
+            results = self._job.run(key, filled, abandoned)
             if len(results) != len(filled):
                 raise AssertionError(f"{len(results)} results for {len(filled)} items")
         except Exception as error:  # noqa: BLE001  whatever a model raises is the failure of what it was given
             return self._halved(entries, ready, error)
+        if key in self._most and len(ready) >= self._most[key]:
+            self._grow(key)
         return [Failure(one) if isinstance(one, MaiaError) else one for one in results[: len(ready)]]
+
+    def _grow(self, key: Key) -> None:
+        """Try larger batches again after many that did fit: what filled the memory may have gone."""
+        self._good[key] += 1
+        if self._good[key] >= _GOOD:
+            del self._good[key]
+            self._most[key] *= 2
+            if self._most[key] >= self._limits.most:
+                del self._most[key]
 
     def _halved(
         self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready], error: Exception
@@ -86,14 +107,16 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         half = len(ready) // 2
         if memory:
             self._most[entries[0].key] = half
+            self._good.pop(entries[0].key, None)
             log.warning("out of memory: smaller batches from now on", batch=len(ready), most=half)
         return [
-            *self._whole(entries[:half], ready[:half]),
-            *self._whole(entries[half:], ready[half:]),
+            *self._wanted(entries[:half], ready[:half]),
+            *self._wanted(entries[half:], ready[half:]),
         ]
 
-    def _filled(self, ready: Sequence[_Ready]) -> Sequence[_Ready]:
-        size = next((bucket for bucket in self._limits.buckets if bucket >= len(ready)), len(ready))
+    def _filled(self, key: Key, ready: Sequence[_Ready]) -> Sequence[_Ready]:
+        fitting = (bucket for bucket in self._limits.buckets if len(ready) <= bucket <= self.most(key))
+        size = next(fitting, len(ready))
         return [*ready, *[ready[-1]] * (size - len(ready))]
 
 

@@ -12,7 +12,7 @@ __all__ = ["FairOrder", "Principal"]
 _T = TypeVar("_T")
 
 _REMEMBERED: Final = 10_000
-"""Principals and sessions whose last turn is known; who was forgotten counts as just come."""
+"""Principals and sessions whose last turn is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class _Turns(Generic[_T]):
         self._last[who] = now
         self._last.move_to_end(who)
 
-    def last(self, who: _T, now: int) -> float:
-        return self._last.get(who, now - 0.5)
+    def last(self, who: _T) -> float:
+        return self._last.get(who, -1.0)  # forgotten, for others came and went meanwhile
 
 
 class FairOrder(Generic[_T]):
@@ -130,8 +130,8 @@ class FairOrder(Generic[_T]):
         keys = self._waiting if key is None else [key] if key in self._waiting else []
         candidates = [
             (
-                self._names.last(principal.name, self._taken),
-                self._sessions.last(principal, self._taken),
+                self._names.last(principal.name),
+                self._sessions.last(principal),
                 queue[0].number,
                 one,
                 principal,

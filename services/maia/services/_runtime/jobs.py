@@ -94,7 +94,8 @@ class Entry(Generic[_Item, _Result]):
 
     def fail(self, error: BaseException) -> None:
         if not self.result.done():
-            self.result.set_exception(error)
+            # A future takes no StopIteration, which would end the coroutine that waits for it.
+            self.result.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
             self.result.exception()  # whoever asked may have gone for another item's failure already
 
 

@@ -62,7 +62,7 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         self._metrics = metrics or Metrics()
         self._order: FairOrder[Entry[_Item, _Result]] = FairOrder()
         self._waiting: Counter[str] = Counter()
-        self._held: Counter[Principal] = Counter()
+        self._held: Counter[str] = Counter()
         self._arrived = asyncio.Event()
         self._seconds_each = 0.1
         self._pool = ThreadPoolExecutor(min(_PREPARERS, os.cpu_count() or 1), thread_name_prefix="prepare")
@@ -113,6 +113,8 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
             DeadlineExceededError: The deadline passed before everything was begun.
             Exception: What the job raised for an item; the others of the request are dropped.
         """
+        if not items:
+            return []
         if self._driver is None or self._driver.done():
             raise _closing()
         self._admit(principal, keys)
@@ -134,7 +136,7 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                     self._count(entry, -1)
 
     def _admit(self, principal: Principal, keys: Sequence[Key]) -> None:
-        waiting, own = self._waiting.total(), self._held[principal]
+        waiting, own = self._waiting.total(), self._held[_holder(principal)]
         if (not waiting or waiting + len(keys) <= self._limits.waiting) and (
             not own or own + len(keys) <= self._limits.waiting // 2  # so that there is always room for others
         ):
@@ -152,9 +154,10 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         model = entry.key.model
         self._waiting[model] += change
         self._metrics.waiting.labels(model).set(self._waiting[model])
-        self._held[entry.principal] += change
-        if not self._held[entry.principal]:
-            del self._held[entry.principal]
+        holder = _holder(entry.principal)
+        self._held[holder] += change
+        if not self._held[holder]:
+            del self._held[holder]
 
     # The one task that forms batches
 
@@ -224,12 +227,18 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
 
     async def _prepared(self, entries: Sequence[Entry[_Item, _Result]]) -> list[tuple[Entry[_Item, _Result], _Ready]]:
         loop = asyncio.get_running_loop()
-        preparing = [loop.run_in_executor(self._pool, self._job.prepare, entry.item) for entry in entries]
-        outcomes = await asyncio.gather(*preparing, return_exceptions=True)
+
+        def prepare(entry: Entry[_Item, _Result]) -> _Ready | Failure:
+            try:
+                return Failure(self._runner.too_late()) if entry.given_up else self._job.prepare(entry.item)
+            except Exception as error:  # noqa: BLE001  whatever it raises is the failure of this item
+                return Failure(error)
+
+        outcomes = await asyncio.gather(*(loop.run_in_executor(self._pool, prepare, entry) for entry in entries))
         good = []
         for entry, outcome in zip(entries, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                entry.fail(outcome)
+            if isinstance(outcome, Failure):
+                entry.fail(outcome.error)
             else:
                 good.append((entry, outcome))
         return good
@@ -267,6 +276,11 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                 entry.fail(result.error)
             elif not entry.result.done():
                 entry.result.set_result(result)
+
+
+def _holder(principal: Principal) -> str:
+    """Whose share of the queue an item takes: a name's, or a session's where nobody has to say who it is."""
+    return f"name {principal.name}" if principal.name else f"session {principal.session}"
 
 
 def _closing() -> UnavailableError:

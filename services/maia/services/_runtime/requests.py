@@ -11,12 +11,13 @@ import grpc
 from maia.services._runtime.fairness import Principal
 from maia.type.v1 import type_pb2
 from maia.wire.errors import InvalidRequestError
-from maia.wire.limits import MAX_BATCH_PIXELS, MAX_PICTURE_PIXELS, MAX_PICTURES, MAX_PROMPT_CHARS
+from maia.wire.limits import MAX_BATCH_PIXELS, MAX_MESSAGE_BYTES, MAX_PICTURE_PIXELS, MAX_PICTURES, MAX_PROMPT_CHARS
 from maia.wire.pictures import read_header
 
 _T = TypeVar("_T")
 
 _MAX_SESSION_CHARS: Final = 128
+_MESSAGE_EXTRA: Final = 1 << 20  # what is around the pictures: warnings
 
 
 def principal_of(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
@@ -40,6 +41,21 @@ def check_count(items: Sized, what: str) -> None:
             f"the request has {len(items)} {what}s; send at most {MAX_PICTURES} at a time",
             reason="REQUEST_TOO_LARGE",
             metadata={"limit": str(MAX_PICTURES)},
+        )
+
+
+def check_fits(files: Sequence[bytes]) -> None:
+    """Refuse an answer that would be larger than a message.
+
+    Raises:
+        InvalidRequestError: REQUEST_TOO_LARGE, metadata "limit".
+    """
+    size = sum(map(len, files))
+    if size > MAX_MESSAGE_BYTES - _MESSAGE_EXTRA:
+        raise InvalidRequestError(
+            f"{len(files)} pictures have {size} bytes, a message at most {MAX_MESSAGE_BYTES}; ask for fewer at a time",
+            reason="REQUEST_TOO_LARGE",
+            metadata={"limit": str(MAX_MESSAGE_BYTES)},
         )
 
 

@@ -16,7 +16,7 @@ from maia.services._runtime.jobs import BatchLimits, Key
 from maia.services._runtime.making import Making, Order
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, check_prompt, picture_sizes, principal_of
+from maia.services._runtime.requests import check_count, check_fits, check_prompt, picture_sizes, principal_of
 from maia.services._runtime.results import ResultStore, result_key
 from maia.services._runtime.words import check_words
 from maia.services.editing.model import Edit, Editor
@@ -65,6 +65,7 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
             for index, (key, item, size) in enumerate(zip(keys, request.items, sizes, strict=True))
         }
         edited = await self._making.make(orders, principal_of(context), Deadline.of(context))
+        check_fits([edited[key].png for key in keys])
         response = editing_pb2.EditImagesResponse()
         for key in keys:
             response.images.add(picture=png_picture(edited[key].png), warnings=edited[key].warnings)

@@ -14,7 +14,7 @@ from maia.services._runtime.jobs import BatchLimits, Key
 from maia.services._runtime.making import Making, Order
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, check_prompt, principal_of
+from maia.services._runtime.requests import check_count, check_fits, check_prompt, principal_of
 from maia.services._runtime.results import ResultStore, result_key
 from maia.services._runtime.words import check_words
 from maia.services.generation.model import Generator, Wish
@@ -63,6 +63,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             key: Order(wish, Key(name, self._generator.key(wish))) for key, wish in zip(keys, wishes, strict=True)
         }
         drawn = await self._making.make(orders, principal_of(context), Deadline.of(context))
+        check_fits([drawn[key].png for key in keys])
         response = generation_pb2.GenerateImagesResponse()
         for key in keys:
             response.images.add(picture=png_picture(drawn[key].png), warnings=drawn[key].warnings)

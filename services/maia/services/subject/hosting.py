@@ -11,6 +11,7 @@ from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.queue import BatchQueue
+from maia.services.subject.ablating import ablation_job
 from maia.services.subject.backends.networks import catalogue
 from maia.services.subject.backends.networks.options import NetworkOptions, Precision
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
@@ -22,6 +23,7 @@ from maia.services.subject.servicer import subject_service
 from maia.services.subject.settings import SubjectSettings
 from maia.services.subject.subjects import Subjects
 from maia.wire.errors import NotFoundError
+from maia.wire.limits import MAX_BATCH_PIXELS
 from maia.wire.server import Hosted
 
 SUBJECTS: Mapping[str, Callable[[], Subject]] = MappingProxyType(
@@ -61,14 +63,18 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
     )
     limits = BatchLimits(
         most=1 if settings.deterministic else settings.batch,
+        most_weight=MAX_BATCH_PIXELS,
         delay_s=settings.batch_delay_ms / 1000,
         waiting=settings.queue,
         buckets=() if settings.deterministic else settings.batch_buckets,
     )
-    async with BatchQueue(look_job(cache, metrics), thread, limits, metrics) as queue:
+    async with (
+        BatchQueue(look_job(cache, metrics), thread, limits, metrics) as queue,
+        BatchQueue(ablation_job(), thread, limits, metrics) as ablations,
+    ):
         for name in settings.model:
             await subjects.get(name)
-        yield [subject_service(subjects, Looking(queue, cache, metrics), thread)]
+        yield [subject_service(subjects, Looking(queue, cache, metrics), ablations)]
 
 
 def _check(name: str) -> None:

@@ -12,6 +12,7 @@ from maia.services._runtime.fairness import Principal
 from maia.services._runtime.jobs import Abandoned, Job, Key
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.queue import BatchQueue
+from maia.services._runtime.requests import picture_sizes
 from maia.services.subject.cache import AnswerCache, Seen
 from maia.services.subject.model import Input, Subject
 from maia.type.v1 import type_pb2
@@ -117,8 +118,14 @@ class Looking:
             )
             for index in missing
         ]
-        key = Key(name, of)
-        answered = await self._queue.submit(looks, [key] * len(looks), principal=principal, deadline=deadline)
+        sizes = await asyncio.to_thread(picture_sizes, pictures)
+        answered = await self._queue.submit(
+            looks,
+            [Key(name, of)] * len(looks),
+            principal=principal,
+            deadline=deadline,
+            weights=[sizes[index][0] * sizes[index][1] for index in missing],
+        )
         for index, seen in zip(missing, answered, strict=True):
             found[index] = {**found[index], **seen}
         return found

@@ -16,6 +16,7 @@ from maia.wire.maps import Frame
 from maia.wire.pictures import Rgb
 
 _NAMES_SHOWN: Final = 12
+_NAME_CHARS: Final = 200  # comparing takes long with long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class SubjectInfo:
             raise NotFoundError(
                 f"{self.name} has no layer {unit.layer!r:.100}; it has {valid}",
                 reason="LAYER_UNKNOWN",
-                metadata={"layer": unit.layer, "valid": valid},
+                metadata={"layer": unit.layer[:_NAME_CHARS], "valid": valid},
             )
         if not 0 <= unit.index < layer.units:
             raise OutOfRangeError(
@@ -184,4 +185,4 @@ class Ablation:
 def _nearest(name: str, names: Sequence[str]) -> Sequence[str]:
     if len(names) <= _NAMES_SHOWN:
         return names
-    return difflib.get_close_matches(name, names, _NAMES_SHOWN, 0.0)
+    return difflib.get_close_matches(name[:_NAME_CHARS], names, _NAMES_SHOWN, 0.0)

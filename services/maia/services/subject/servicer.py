@@ -11,10 +11,12 @@ import grpc
 import numpy as np
 from typing_extensions import override
 
-from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import batches, check_count, principal_of
+from maia.services._runtime.fairness import Principal
+from maia.services._runtime.jobs import Key
+from maia.services._runtime.requests import batches, check_count, picture_sizes, principal_of
+from maia.services.subject.ablating import AblationQueue, Ask
 from maia.services.subject.cache import Seen
-from maia.services.subject.looking import Looking
+from maia.services.subject.looking import Looking, revision
 from maia.services.subject.measuring import outputs
 from maia.services.subject.model import Ablation, Classifier, LayerKind, Subject, SubjectInfo, Unit
 from maia.services.subject.subjects import Subjects
@@ -23,10 +25,13 @@ from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError, PreconditionError
 from maia.wire.limits import MAX_MEASUREMENTS, MAX_MESSAGE_BYTES
 from maia.wire.maps import map_to_proto
-from maia.wire.pictures import decode_picture
 from maia.wire.server import Hosted
 
-_ABLATED_AT_ONCE: Final = 16
+_WINDOW: Final = 32
+"""Pictures of one request whose answers are held at once."""
+
+_AT_ONCE: Final = 256
+"""Units whose maps are held at once, in float32."""
 
 _MAP_EXTRA: Final = 24  # bytes around the values of a map in a message, and its activation
 
@@ -41,10 +46,10 @@ _Context = grpc.aio.ServicerContext
 class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
     """Answers for the subjects that it was given, by name."""
 
-    def __init__(self, subjects: Subjects, looking: Looking, thread: ModelThread) -> None:
+    def __init__(self, subjects: Subjects, looking: Looking, ablations: AblationQueue) -> None:
         self._subjects = subjects
         self._looking = looking
-        self._thread = thread
+        self._ablations = ablations
 
     @override
     async def ListSubjects(
@@ -81,11 +86,14 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         self, request: subject_pb2.MeasureUnitsRequest, context: _Context[Any, Any]
     ) -> subject_pb2.MeasureUnitsResponse:
         subject = await self._subjects.get(request.subject)
-        units = _units(request, subject.info)
-        seen = await self._looking.look(
-            subject, _layers(units), request.pictures, principal_of(context), Deadline.of(context)
-        )
-        return await asyncio.to_thread(_packed, request, subject.info, seen, units)
+        units = await asyncio.to_thread(_units, request, subject.info)
+        layers = list(dict.fromkeys(unit.layer for unit in units))
+        response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
+        # Window by window: what layers answered to a picture is large, and held until it is packed.
+        for _, pictures in batches(request.pictures, _WINDOW):
+            seen = await self._looking.look(subject, layers, pictures, principal_of(context), Deadline.of(context))
+            response.pictures.extend(await asyncio.to_thread(_packed, request, seen, units))
+        return response
 
     @override
     async def AblateUnit(
@@ -99,35 +107,52 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         deadline = Deadline.of(context)
         value = request.value
         if request.own_mean:
-            seen = await self._looking.look(subject, [unit.layer], request.pictures, principal_of(context), deadline)
-            value = float(np.mean([one[unit.layer].answers.maps(one[unit.layer].row, [unit.index]) for one in seen]))
+            value = await self._own_mean(request, subject, unit, principal_of(context), deadline)
         if not math.isfinite(value):
             raise InvalidRequestError(f"a unit cannot be held at {value}", reason="VALUE_NOT_FINITE")
-        response = subject_pb2.AblateUnitResponse(value=value, precision=subject.info.precision)
+        ablation = Ablation(unit, value)
+        asks = [Ask(classifier, ablation, picture, index) for index, picture in enumerate(request.pictures)]
+        sizes = await asyncio.to_thread(picture_sizes, request.pictures)
+        found = await self._ablations.submit(
+            asks,
+            [Key(subject.info.name, (revision(subject), ablation))] * len(asks),
+            principal=principal_of(context),
+            deadline=deadline,
+            weights=[width * height for width, height in sizes],
+        )
+        return subject_pb2.AblateUnitResponse(
+            pictures=[
+                subject_pb2.AblatedPicture(before=one.before.tolist(), after=one.after.tolist()) for one in found
+            ],
+            value=value,
+            precision=subject.info.precision,
+        )
 
-        def classify(start: int, pictures: Sequence[Any]) -> list[subject_pb2.AblatedPicture]:
-            inputs = [
-                classifier.prepare(decode_picture(picture, index=start + i)) for i, picture in enumerate(pictures)
-            ]
-            before, after = classifier.classify(inputs), classifier.classify(inputs, Ablation(unit, value))
-            return [
-                subject_pb2.AblatedPicture(before=one.tolist(), after=other.tolist())
-                for one, other in zip(before, after, strict=True)
-            ]
-
-        for start, pictures in batches(request.pictures, _ABLATED_AT_ONCE):
-            response.pictures.extend(
-                await self._thread.run(lambda s=start, p=pictures: classify(s, p), deadline, doing="classifying")  # type: ignore[misc]
+    async def _own_mean(
+        self,
+        request: subject_pb2.AblateUnitRequest,
+        subject: Subject,
+        unit: Unit,
+        principal: Principal,
+        deadline: Deadline,
+    ) -> float:
+        """The unit's mean over all places of all pictures."""
+        means: list[float] = []
+        for _, pictures in batches(request.pictures, _WINDOW):
+            seen = await self._looking.look(subject, [unit.layer], pictures, principal, deadline)
+            means += await asyncio.to_thread(
+                lambda there: [float(one.answers.maps(one.row, [unit.index]).mean()) for one in there],
+                [one[unit.layer] for one in seen],
             )
-        return response
+        return float(np.mean(means))
 
 
-def subject_service(subjects: Subjects, looking: Looking, thread: ModelThread) -> Hosted:
+def subject_service(subjects: Subjects, looking: Looking, ablations: AblationQueue) -> Hosted:
     """Return the service for a server to host."""
     return Hosted(
         subject_pb2.DESCRIPTOR.services_by_name["SubjectService"],
         subject_pb2_grpc.add_SubjectServiceServicer_to_server,
-        SubjectServicer(subjects, looking, thread),
+        SubjectServicer(subjects, looking, ablations),
     )
 
 
@@ -138,10 +163,6 @@ def _classifier(subject: Subject) -> Classifier:
             reason="NO_CLASSIFIER",
         )
     return subject
-
-
-def _layers(units: Sequence[Unit]) -> list[str]:
-    return list(dict.fromkeys(unit.layer for unit in units))
 
 
 def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[Unit]:
@@ -158,8 +179,10 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
             metadata={"limit": str(MAX_MEASUREMENTS)},
         )
     units = [Unit(unit.layer, unit.index) for unit in request.units]
+    counts = {layer.name: layer.units for layer in info.layers}
     for unit in units:
-        info.check(unit)
+        if unit.index >= counts.get(unit.layer, 0):
+            info.check(unit)  # says what is wrong
     if not request.activations_only:
         layers = {layer.name: layer for layer in info.layers}
         picture = sum(2 * layers[unit.layer].map_height * layers[unit.layer].map_width + _MAP_EXTRA for unit in units)
@@ -175,23 +198,20 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
 
 
 def _packed(
-    request: subject_pb2.MeasureUnitsRequest,
-    info: SubjectInfo,
-    seen: Sequence[Mapping[str, Seen]],
-    units: Sequence[Unit],
-) -> subject_pb2.MeasureUnitsResponse:
-    response = subject_pb2.MeasureUnitsResponse(precision=info.precision)
-    mean = request.pooling == subject_pb2.POOLING_MEAN
+    request: subject_pb2.MeasureUnitsRequest, seen: Sequence[Mapping[str, Seen]], units: Sequence[Unit]
+) -> list[subject_pb2.PictureMeasurement]:
+    """What was asked of each picture; each distinct unit is read once, some at a time."""
+    pool = np.mean if request.pooling == subject_pb2.POOLING_MEAN else np.max
+    distinct = list(dict.fromkeys(units))
+    packed = []
     for one in seen:
-        raws = outputs({layer: (there.answers, there.row) for layer, there in one.items()}, units)
-        response.pictures.add(
-            frame=one[units[0].layer].frame.to_proto(),
-            units=[
-                subject_pb2.UnitMeasurement(
-                    activation=float(raw.mean() if mean else raw.max()),
-                    map=None if request.activations_only else map_to_proto(raw),
+        answers = {layer: (there.answers, there.row) for layer, there in one.items()}
+        of: dict[Unit, subject_pb2.UnitMeasurement] = {}
+        for _, some in batches(distinct, _AT_ONCE):
+            for unit, raw in zip(some, outputs(answers, some), strict=True):
+                of[unit] = subject_pb2.UnitMeasurement(
+                    activation=float(pool(raw)), map=None if request.activations_only else map_to_proto(raw)
                 )
-                for raw in raws
-            ],
-        )
-    return response
+        frame = one[units[0].layer].frame.to_proto()
+        packed.append(subject_pb2.PictureMeasurement(frame=frame, units=[of[unit] for unit in units]))
+    return packed

@@ -47,7 +47,8 @@ class Subjects:
         self._max_bytes = max_bytes
         self._on_drop = on_drop
         self._loaded: OrderedDict[str, Subject] = OrderedDict()
-        self._adding: dict[str, asyncio.Task[None]] = {}
+        self._adding: dict[str, asyncio.Task[Subject]] = {}
+        self._too_large: dict[str, PreconditionError] = {}
 
     @property
     def loaded(self) -> list[str]:
@@ -74,11 +75,13 @@ class Subjects:
                 self._adding[name] = asyncio.create_task(self._add(name))
                 self._adding[name].add_done_callback(lambda task: self._added(name, task))
             # Shielded: who hangs up must not end it for the others.
-            await asyncio.shield(self._adding[name])
+            return await asyncio.shield(self._adding[name])
         self._loaded.move_to_end(name)
         return self._loaded[name]
 
-    async def _add(self, name: str) -> None:
+    async def _add(self, name: str) -> Subject:
+        if name in self._too_large:
+            raise self._too_large[name]  # the others were put away for it once, in vain
         try:
             subject = await self._in_thread(name)
         except _FullError:
@@ -86,17 +89,19 @@ class Subjects:
             try:
                 subject = await self._in_thread(name)
             except _FullError as error:
-                raise PreconditionError(
+                self._too_large[name] = PreconditionError(
                     f"{name} does not fit into memory ({error}); choose a smaller model or another device",
                     reason="MODEL_TOO_LARGE",
                     metadata={"subject": name},
-                ) from error
+                )
+                raise self._too_large[name] from error
         if self._max_bytes:
             self._make_room(max(self._max_bytes - subject.nbytes, 0))
         self._loaded[name] = subject
         log.info("loaded", subject=name, megabytes=round(subject.nbytes / 1e6), loaded=self.loaded)
+        return subject
 
-    def _added(self, name: str, task: asyncio.Task[None]) -> None:
+    def _added(self, name: str, task: asyncio.Task[Subject]) -> None:
         del self._adding[name]
         if not task.cancelled():
             task.exception()  # nobody may be waiting any more

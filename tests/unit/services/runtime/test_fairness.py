@@ -61,6 +61,17 @@ def test_newcomers_do_not_starve_who_waits() -> None:
     assert emptied(made).index("A2") < 50
 
 
+def test_who_waits_is_served_though_thousands_came_and_went() -> None:
+    made = order("A1", "B1")
+    for number in range(10_001):
+        principal = Principal(f"passing {number}")
+        made.add(principal, "key", "gone")
+        assert made.discard(principal, "key", "gone")
+    for number in range(5):
+        made.add(Principal("C"), "key", f"C{number}")
+    assert {"A1", "B1"} == set(emptied(made)[:2])
+
+
 def test_only_items_of_the_key_are_taken_and_keys_share_turns() -> None:
     made = order("A1", "A2", key="k1")
     made.add(Principal("B"), "k2", "B1")

@@ -236,6 +236,92 @@ async def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller() 
     assert max(map(len, model.batches)) <= 2
 
 
+async def test_batches_grow_again_once_memory_is_there() -> None:
+    scarce = True
+
+    def small(items: Sequence[int]) -> None:
+        if scarce and len(items) > 1:
+            raise MemoryError
+
+    model = Doubler(before=small)
+    model.free.set()
+    async with queue_of(model, BatchLimits(most=2)) as queue:
+        await ask(queue, 1, 2)
+        scarce = False
+        model.batches.clear()
+        await ask(queue, *range(70))
+    sizes = [len(batch) for batch in model.batches[:-1]]  # the last takes what is left
+    assert sizes == sorted(sizes)
+    assert 25 < sizes.count(1) < 40
+
+
+async def test_a_half_is_not_run_for_who_is_too_late() -> None:
+    def slow(items: Sequence[int]) -> None:
+        if len(items) > 1:
+            threading.Event().wait(0.3)
+            raise RuntimeError("poison")
+
+    model = Doubler(before=slow)
+    async with queue_of(model) as queue:
+        first = await held(queue, model)
+        late = ask(queue, 1, 2, within_s=0.2)
+        good = ask(queue, 3, principal=BOB)
+        await asyncio.sleep(0.01)
+        model.free.set()
+        with pytest.raises(DeadlineExceededError):
+            await late
+        assert await good == [6]
+        await first
+    assert model.batches[:2] == [[0], [1, 3, 2]]
+    assert {item for batch in model.batches[2:] for item in batch} == {3}
+
+
+async def test_a_stop_iteration_is_a_failure_like_any_other() -> None:
+    """A future takes none; it would leave whoever waits waiting."""
+    model = Doubler()
+
+    def never(item: int) -> int:
+        if item < 2:
+            raise StopIteration
+        return item
+
+    def stop(_key: Key, items: Sequence[int], _abandoned: Abandoned) -> list[int]:
+        if 3 in items:
+            raise StopIteration
+        return list(items)
+
+    with ModelThread("test") as thread:
+        async with BatchQueue[int, int, int](Job(never, stop, "doubling"), thread) as queue:
+            for item in (1, 3):
+                with pytest.raises(RuntimeError, match="StopIteration"):
+                    await ask(queue, item)
+            assert await ask(queue, 2) == [2]
+    assert not model.batches
+
+
+async def test_nothing_needs_no_room() -> None:
+    model = Doubler()
+    async with queue_of(model, BatchLimits(most=1, waiting=2)) as queue:
+        first = await held(queue, model)
+        waiting = ask(queue, 1, 2, 3)
+        await asyncio.sleep(0.01)
+        assert await ask(queue, principal=BOB) == []
+        model.free.set()
+        await asyncio.gather(first, waiting)
+
+
+async def test_a_name_has_one_share_however_many_sessions_it_opens() -> None:
+    model = Doubler()
+    async with queue_of(model, BatchLimits(most=1, waiting=10)) as queue:
+        first = await held(queue, model)
+        waiting = ask(queue, 1, 2, 3, 4, 5, principal=Principal("bob", "1"))
+        await asyncio.sleep(0.01)
+        with pytest.raises(OverloadedError, match="4 of them yours"):  # one has been prepared ahead
+            await ask(queue, 6, 7, principal=Principal("bob", "2"))
+        model.free.set()
+        await asyncio.gather(first, waiting)
+
+
 async def test_an_item_that_never_fits_says_so() -> None:
     def never(_: Sequence[int]) -> None:
         raise MemoryError

@@ -106,6 +106,24 @@ async def test_what_never_fits_says_so_and_the_server_goes_on(thread: ModelThrea
     assert (await made.get("a")).info.name == "a"
 
 
+async def test_the_others_are_put_away_in_vain_once_only(thread: ModelThread) -> None:
+    loader = Loader()
+    loader.full = 10
+    made = subjects(loader, thread)
+    for _ in range(3):
+        with pytest.raises(PreconditionError):
+            await made.get("large")
+        await made.get("a")
+    assert loader.loaded == ["large", "large", "a"]
+
+
+async def test_two_that_do_not_fit_together_are_both_answered(thread: ModelThread) -> None:
+    made = subjects(Loader(), thread, max_bytes=50)
+    first, second = await asyncio.gather(made.get("a"), made.get("b"))
+    assert (first.info.name, second.info.name) == ("a", "b")
+    assert made.loaded == ["b"]
+
+
 async def test_a_load_that_failed_is_tried_again(thread: ModelThread) -> None:
     loader = Loader()
     made = subjects(loader, thread)
