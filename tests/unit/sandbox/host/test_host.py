@@ -43,6 +43,15 @@ def launched(host: Host) -> int:
     return process.pid
 
 
+def runs(pid: int) -> bool:
+    """Whether a process has not ended; one that only waits to be reaped, by whoever adopted it, has."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return "State:\tZ" not in status
+
+
 async def settled(host: Host) -> None:
     """Until the supervisor of the next session is there."""
     assert isinstance(host._tier, ForkedTier)
@@ -96,11 +105,11 @@ async def test_everything_ends_when_the_hosts_process_is_killed(tmp_path: Path) 
         assert guest in tree
         process.kill()
     for _ in range(3000):  # the kernel takes its time over namespaces; seconds on a machine that has made many
-        left = [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+        left = [pid for pid in tree if runs(pid)]
         if not left:
             return
         await asyncio.sleep(0.01)
-    pytest.fail(f"processes of a dead host are left: {[Path(f'/proc/{pid}/status').read_text()[:100] for pid in left]}")
+    pytest.fail(f"processes of a dead host are left: {left}")
 
 
 async def test_sessions_leave_no_descriptor_and_no_process(host: Host) -> None:
