@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.unit.services.runtime.torchvision_operators import define_missing_operators
 from torch import nn
 
 __all__ = ["DEEPEST", "nothing", "resnet18", "resnet152"]
@@ -26,6 +27,7 @@ def nothing() -> nn.Module:
 
 
 def _resnet(depths: list[int], widths: list[int], block: str) -> nn.Module:
+    define_missing_operators()  # transformers imports torchvision where it is installed
     from transformers import ResNetConfig, ResNetForImageClassification
 
     return ResNetForImageClassification(ResNetConfig(depths=depths, hidden_sizes=widths, layer_type=block))
