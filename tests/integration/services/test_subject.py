@@ -85,10 +85,10 @@ async def test_maps_may_be_left_out(subject_stub: Stub, draw: Draw) -> None:
 @pytest.mark.parametrize("name", unreadable())
 async def test_a_picture_that_cannot_be_read_is_named(subject_stub: Stub, draw: Draw, name: str) -> None:
     good = await draw("a red circle")
-    pictures = [good] * 17 + [unreadable()[name]]
+    pictures = [good] * 40 + [unreadable()[name]]
     error = await refusal(subject_stub.MeasureUnits(request(*pictures)))
     assert isinstance(error, InvalidRequestError)
-    assert (error.reason, error.metadata["index"]) == ("PICTURE_UNREADABLE", "17")
+    assert (error.reason, error.metadata["index"]) == ("PICTURE_UNREADABLE", "40")
 
 
 @pytest.mark.parametrize("name", readable())

@@ -101,5 +101,7 @@ class Entry(Generic[_Item, _Result]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[_Item, _Ready, _Result]):
+    """Entries of one key, and each as it was prepared."""
+
     entries: Sequence[Entry[_Item, _Result]]
     ready: Sequence[_Ready]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from maia.services._runtime.diffusion.options import DiffusionOptions, Dtype, Offload, Quantisation
+from maia.services._runtime.folders import cache_folder
 from maia.services._runtime.images_api import ApiOptions
 from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.results import ResultStore
@@ -30,9 +30,8 @@ _BACKENDS_OWN: Final = _HEEDED["diffusers"] | _HEEDED["openai"]
 
 
 def default_results() -> Path:
-    """Return the folder of kept results when none is named: below XDG_CACHE_HOME, or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "maia" / "results"
+    """Return the folder of kept results when none is named."""
+    return cache_folder("results")
 
 
 class PictureSettings(ServerSettings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence, Sized
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import grpc
 
@@ -18,6 +18,18 @@ _T = TypeVar("_T")
 
 _MAX_SESSION_CHARS: Final = 128
 _MESSAGE_EXTRA: Final = 1 << 20  # what is around the pictures: warnings
+
+
+class Size(NamedTuple):
+    """Of a picture, upright."""
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        """All of them."""
+        return self.width * self.height
 
 
 def principal_of(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
@@ -73,6 +85,20 @@ def check_prompt(text: str, index: int) -> None:
         )
 
 
+def check_words(text: str, index: int) -> None:
+    """Refuse a prompt or instruction without a word, of which a large model would make anything.
+
+    Raises:
+        InvalidRequestError: PROMPT_EMPTY, metadata "index".
+    """
+    if not text.strip():
+        raise InvalidRequestError(
+            f"prompt {index} is empty; say what the picture shall show",
+            reason="PROMPT_EMPTY",
+            metadata={"index": str(index)},
+        )
+
+
 def batches(items: Sequence[_T], size: int) -> Iterator[tuple[int, Sequence[_T]]]:
     """Yield (index of the first, at most `size` items) until all are through."""
     for start in range(0, len(items), size):
@@ -113,15 +139,19 @@ async def check_together(pictures: Sequence[type_pb2.Picture]) -> None:
         )
 
 
-def picture_sizes(pictures: Sequence[type_pb2.Picture]) -> list[tuple[int, int]]:
-    """Return width and height of each, from the headers; a hostile one takes its time.
+def picture_sizes(pictures: Sequence[type_pb2.Picture], *, start: int = 0) -> list[Size]:
+    """Return the size of each, from the headers; a hostile one takes its time.
+
+    Args:
+        pictures: Of a request, or a part of it.
+        start: Place of the first in the request, for errors.
 
     Raises:
         InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
     """
-    headers = (read_header(picture.data, index=index) for index, picture in enumerate(pictures))
-    return [(header.width, header.height) for header in headers]
+    headers = (read_header(picture.data, index=start + index) for index, picture in enumerate(pictures))
+    return [Size(header.width, header.height) for header in headers]
 
 
 def _pixels(pictures: Sequence[type_pb2.Picture]) -> list[int]:
-    return [width * height for width, height in picture_sizes(pictures)]
+    return [size.pixels for size in picture_sizes(pictures)]

@@ -16,9 +16,15 @@ from maia.services._runtime.jobs import BatchLimits, Key
 from maia.services._runtime.making import Making, Order
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, check_fits, check_prompt, picture_sizes, principal_of
+from maia.services._runtime.requests import (
+    check_count,
+    check_fits,
+    check_prompt,
+    check_words,
+    picture_sizes,
+    principal_of,
+)
 from maia.services._runtime.results import ResultStore, result_key
-from maia.services._runtime.words import check_words
 from maia.services.editing.model import Edit, Editor
 from maia.wire.deadline import Deadline
 from maia.wire.limits import MAX_BATCH_PIXELS
@@ -61,7 +67,7 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
         keys = [self._key(item) for item in request.items]
         sizes = await asyncio.to_thread(picture_sizes, [item.picture for item in request.items])
         orders = {
-            key: Order((item, index), Key(self._editor.info.name, self._editor.key(size)), weight=size[0] * size[1])
+            key: Order((item, index), Key(self._editor.info.name, self._editor.key(size)), weight=size.pixels)
             for index, (key, item, size) in enumerate(zip(keys, request.items, sizes, strict=True))
         }
         edited = await self._making.make(orders, principal_of(context), Deadline.of(context))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from maia.services._runtime.folders import cache_folder
 from maia.wire.settings import ServerSettings
 
 
 def default_store() -> Path:
-    """Return the folder of exemplars when none is named: below XDG_CACHE_HOME, or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "maia" / "exemplars"
+    """Return the folder of exemplars when none is named."""
+    return cache_folder("exemplars")
 
 
 class ExemplarsSettings(ServerSettings):

@@ -14,9 +14,8 @@ from maia.services._runtime.jobs import BatchLimits, Key
 from maia.services._runtime.making import Making, Order
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services._runtime.requests import check_count, check_fits, check_prompt, principal_of
+from maia.services._runtime.requests import check_count, check_fits, check_prompt, check_words, principal_of
 from maia.services._runtime.results import ResultStore, result_key
-from maia.services._runtime.words import check_words
 from maia.services.generation.model import Generator, Wish
 from maia.wire.deadline import Deadline
 from maia.wire.pictures import png_picture

@@ -22,7 +22,7 @@ from maia.services.subject.model import Subject
 from maia.services.subject.servicer import subject_service
 from maia.services.subject.settings import SubjectSettings
 from maia.services.subject.subjects import Subjects
-from maia.wire.errors import NotFoundError
+from maia.wire.errors import InvalidRequestError, NotFoundError
 from maia.wire.limits import MAX_BATCH_PIXELS
 from maia.wire.server import Hosted
 
@@ -40,11 +40,19 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
 
     Raises:
         NotFoundError: SUBJECT_UNKNOWN, metadata "valid".
+        InvalidRequestError: SETTING_INVALID: weights or directions for other than one network.
         PreconditionError: What loading raises.
     """
     names = [*settings.model, *settings.on_demand]
     for name in names:
         _check(name)
+    networks = [name for name in names if name not in SUBJECTS]
+    if (settings.weights is not None or settings.directions) and len(networks) != 1:
+        raise InvalidRequestError(
+            f"--weights and --directions are for one network, and this server would host {len(networks)}; "
+            "start a server for each",
+            reason="SETTING_INVALID",
+        )
     options = NetworkOptions(
         device=settings.device,
         precision=Precision(settings.precision),

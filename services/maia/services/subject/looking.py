@@ -94,8 +94,18 @@ class Looking:
         pictures: Sequence[type_pb2.Picture],
         principal: Principal,
         deadline: Deadline,
+        *,
+        start: int = 0,
     ) -> list[Mapping[str, Seen]]:
         """Return what layers answered to each picture, in order.
+
+        Args:
+            subject: Looks.
+            layers: Whose answers are wanted.
+            pictures: Of one request, or a part of it.
+            principal: Who asks.
+            deadline: By when.
+            start: Place of the first picture in the request, for errors.
 
         Raises:
             InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
@@ -114,17 +124,17 @@ class Looking:
                 tuple(layer for layer in layers if layer not in found[index]),
                 pictures[index],
                 digests[index],
-                index,
+                start + index,
             )
             for index in missing
         ]
-        sizes = await asyncio.to_thread(picture_sizes, pictures)
+        sizes = await asyncio.to_thread(picture_sizes, pictures, start=start)
         answered = await self._queue.submit(
             looks,
             [Key(name, of)] * len(looks),
             principal=principal,
             deadline=deadline,
-            weights=[sizes[index][0] * sizes[index][1] for index in missing],
+            weights=[sizes[index].pixels for index in missing],
         )
         for index, seen in zip(missing, answered, strict=True):
             found[index] = {**found[index], **seen}

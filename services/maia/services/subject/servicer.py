@@ -90,8 +90,9 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         layers = list(dict.fromkeys(unit.layer for unit in units))
         response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
         # Window by window: what layers answered to a picture is large, and held until it is packed.
-        for _, pictures in batches(request.pictures, _WINDOW):
-            seen = await self._looking.look(subject, layers, pictures, principal_of(context), Deadline.of(context))
+        principal, deadline = principal_of(context), Deadline.of(context)
+        for start, pictures in batches(request.pictures, _WINDOW):
+            seen = await self._looking.look(subject, layers, pictures, principal, deadline, start=start)
             response.pictures.extend(await asyncio.to_thread(_packed, request, seen, units))
         return response
 
@@ -118,7 +119,7 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
             [Key(subject.info.name, (revision(subject), ablation))] * len(asks),
             principal=principal_of(context),
             deadline=deadline,
-            weights=[width * height for width, height in sizes],
+            weights=[size.pixels for size in sizes],
         )
         return subject_pb2.AblateUnitResponse(
             pictures=[
@@ -138,8 +139,8 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
     ) -> float:
         """The unit's mean over all places of all pictures."""
         means: list[float] = []
-        for _, pictures in batches(request.pictures, _WINDOW):
-            seen = await self._looking.look(subject, [unit.layer], pictures, principal, deadline)
+        for start, pictures in batches(request.pictures, _WINDOW):
+            seen = await self._looking.look(subject, [unit.layer], pictures, principal, deadline, start=start)
             means += await asyncio.to_thread(
                 lambda there: [float(one.answers.maps(one.row, [unit.index]).mean()) for one in there],
                 [one[unit.layer] for one in seen],

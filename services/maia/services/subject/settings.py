@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from maia.services.subject.backends.networks.options import DirectionsFile
@@ -70,6 +70,13 @@ class SubjectSettings(ServerSettings):
         ge=0,
         description="megabytes of answers that are kept for pictures seen again, where the model runs",
     )
+
+    @field_validator("batch_buckets")
+    @classmethod
+    def _ascending(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if any(size < 1 for size in sizes) or list(sizes) != sorted(set(sizes)):
+            raise ValueError("the sizes must be ascending, each at least 1")
+        return sizes
 
     @property
     def direction_files(self) -> tuple[DirectionsFile, ...]:

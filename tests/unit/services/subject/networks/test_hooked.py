@@ -279,3 +279,15 @@ def test_refuses_a_device_that_is_not_there(name: str) -> None:
 
 def test_chooses_a_device_that_is_there() -> None:
     assert torch.ones(1, device=choose_device("auto")).sum() == 1
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_a_network_that_does_not_fit_says_so_as_torch_does(message: str) -> None:
+    """Whoever loads it can make room then; as a network that cannot be used it would be given up."""
+
+    class Large(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match=message):
+        hooked(Large())

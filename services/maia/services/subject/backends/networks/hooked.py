@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from maia.services._runtime.memory import is_out_of_memory
 from maia.services.subject.backends.networks.options import Precision
 from maia.services.subject.backends.networks.outputs import first_tensor, with_first_tensor
 from maia.services.subject.backends.networks.tracing import BATCH, Trace, Traced, trace
@@ -53,21 +54,15 @@ class HookedNetwork:
 
     Raises:
         PreconditionError: NETWORK_UNUSABLE: it does not run on pictures of this size, or none of its modules returns
-            maps. MODEL_TOO_LARGE: it does not fit the device.
+            maps.
+        Exception: As `is_out_of_memory` knows it: it does not fit the device.
     """
 
     def __init__(self, module: nn.Module, side: int, *, device: torch.device, precision: Precision) -> None:
         self.device = device
         self._dtype = DTYPES[precision]
-        try:
-            self._module = module.eval().requires_grad_(requires_grad=False).to(device, self._dtype)
-            self._format, self._trace = self._dry_run(side)
-        except torch.OutOfMemoryError as error:
-            raise PreconditionError(
-                f"the network does not fit {device}: {error}",
-                reason="MODEL_TOO_LARGE",
-                metadata={"device": str(device)},
-            ) from error
+        self._module = module.eval().requires_grad_(requires_grad=False).to(device, self._dtype)
+        self._format, self._trace = self._dry_run(side)
         if not self._trace.layers:
             raise _unusable("none of its modules returns maps")
 
@@ -138,21 +133,17 @@ class HookedNetwork:
         blank = torch.zeros((BATCH, 3, side, side), device=self.device)
         # Convolutions are faster with channels last, but some networks take their maps apart with `view`, which needs
         # the plain order.
-        self._format = torch.channels_last
-        try:
-            self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            return self._format, trace(self._module, self._taken(blank))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # noqa: BLE001  (whatever a stranger's network raises, it may run in the plain order)
-            self._format = torch.contiguous_format
-        try:
-            self._module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            return self._format, trace(self._module, self._taken(blank))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            raise _unusable(f"a dry run failed: {type(error).__name__}: {error}") from error
+        failed: Exception | None = None
+        for order in (torch.channels_last, torch.contiguous_format):
+            self._format = order
+            try:
+                self._module.to(memory_format=order)  # type: ignore[call-overload]
+                return order, trace(self._module, self._taken(blank))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                failed = error  # whatever a stranger's network raises, it may run in the other order
+        raise _unusable(f"a dry run failed: {type(failed).__name__}: {failed}") from failed
 
 
 def _capture(name: str, captured: dict[str, Tensor], layer: Traced, *, last: bool) -> Callable[..., None]:

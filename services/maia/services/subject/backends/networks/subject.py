@@ -130,7 +130,7 @@ def build(name: str, loaded: Network, options: NetworkOptions) -> NetworkSubject
         A `NetworkClassifier` if the network's outputs are classes.
 
     Raises:
-        PreconditionError: DEVICE_UNAVAILABLE, NETWORK_UNUSABLE, MODEL_TOO_LARGE or DIRECTIONS_UNUSABLE.
+        PreconditionError: DEVICE_UNAVAILABLE, NETWORK_UNUSABLE or DIRECTIONS_UNUSABLE.
     """
     device = choose_device(options.device)
     weights = digest(loaded.module.state_dict())
