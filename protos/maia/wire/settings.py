@@ -38,10 +38,10 @@ class ServerSettings(BaseSettings):
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is logged"
+        default="info", description="least level that is logged: debug, info, warning or error"
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="for people, or one JSON object a line"
+        default="console", description="console, for people, or json, one object a line"
     )
 
     @property

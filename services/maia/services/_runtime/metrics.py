@@ -14,7 +14,7 @@ _LABELS: Final = ("model",)
 
 
 class Metrics:
-    """Those of one server, all by model.
+    """Those of one server, by model where it says no other.
 
     Attributes:
         registry: For whoever exports them.
@@ -25,7 +25,7 @@ class Metrics:
         run_s: A batch in the model.
         cache_hits: Items that the cache held.
         cache_misses: Items that it did not hold.
-        cache_bytes: What it holds.
+        cache_bytes: What it holds, of all models.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -44,4 +44,4 @@ class Metrics:
         self.run_s = Histogram("maia_run_seconds", "A batch in the model.", _LABELS, buckets=_SECONDS, registry=in_)
         self.cache_hits = Counter("maia_cache_hits", "Items that the cache held.", _LABELS, registry=in_)
         self.cache_misses = Counter("maia_cache_misses", "Items that it did not hold.", _LABELS, registry=in_)
-        self.cache_bytes = Gauge("maia_cache_bytes", "What the cache holds.", _LABELS, registry=in_)
+        self.cache_bytes = Gauge("maia_cache_bytes", "What the cache holds, of all models.", registry=in_)

@@ -56,14 +56,14 @@ def look_job(cache: AnswerCache, metrics: Metrics) -> Job[Look, _Ready, Mapping[
     def prepare(look: Look) -> _Ready:
         return look, look.subject.prepare(decode_picture(look.picture, index=look.index))
 
-    def run(key: Key, ready: Sequence[_Ready], _abandoned: Abandoned) -> list[Mapping[str, Seen]]:
+    def run(_key: Key, ready: Sequence[_Ready], _abandoned: Abandoned) -> list[Mapping[str, Seen]]:
         subject = ready[0][0].subject
         inputs = [one for _, one in ready]
         layers = list(dict.fromkeys(layer for look, _ in ready for layer in look.layers))
         answers = subject.look(inputs, layers)
         frames = [one.frame for one in inputs]
         cache.put(revision(subject), [look.digest for look, _ in ready], frames, answers)
-        metrics.cache_bytes.labels(key.model).set(cache.nbytes)
+        metrics.cache_bytes.set(cache.nbytes)
         return [
             {layer: Seen(answers[layer], row, frames[row]) for layer in look.layers}
             for row, (look, _) in enumerate(ready)

@@ -51,7 +51,9 @@ class SubjectSettings(ServerSettings):
         "each FILE or LAYER=FILE, separated by commas",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="of the forward pass")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the forward pass: float32, bfloat16 or float16"
+    )
     model_dir: Path | None = Field(default=None, description="folder where weights are looked for, and kept")
     offline: bool = Field(default=False, description="download nothing")
     batch: int = Field(default=16, ge=1, le=1024, description="most pictures in one pass")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maia.services.subject.backends.networks.options import NetworkOptions
-from maia.services.subject.backends.networks.places import published_file, repository_file
+from maia.services.subject.backends.networks.places import published_file, repository_file, repository_missing
 from maia.wire.errors import PreconditionError
 
 HONEST = f"net-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
@@ -73,3 +73,8 @@ def test_downloads_into_the_model_folder_and_checks_the_hash(address: str, tmp_p
             published_file(f"{address}/{wrong}", options)
         assert caught.value.reason == "MODEL_MISSING"
         assert not (tmp_path / "models/checkpoints" / wrong).exists()
+
+
+def test_what_is_spelled_as_a_folder_is_missed_as_a_folder() -> None:
+    error = repository_missing("/models/none", NetworkOptions(), "no such repository\nmore")
+    assert str(error) == "there is no folder /models/none with a model that can be read (no such repository)"

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 from maia.services.subject.backends.networks.failures import model_missing
 from maia.services.subject.backends.networks.options import NetworkOptions
+from maia.wire.errors import PreconditionError
 
 _HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the contents, in the names that PyTorch publishes files under
 
@@ -102,7 +103,13 @@ def repository_file(repository: str, names: Sequence[str], options: NetworkOptio
 
 
 def repository_missing(repository: str, options: NetworkOptions, why: str) -> Exception:
-    """Return MODEL_MISSING for a repository of the Hub."""
+    """Return MODEL_MISSING for a repository of the Hub, or for what is spelled as a folder."""
+    if repository.startswith(("/", ".", "~")):
+        return PreconditionError(
+            f"there is no folder {repository} with a model that can be read ({why.strip().partition(chr(10))[0]:.300})",
+            reason="MODEL_MISSING",
+            metadata={"model": repository, "model_dir": str(options.model_dir or "")},
+        )
     folder = (options.model_dir or Path("MODEL_DIR")) / repository
     hint = " (a gated model also needs HF_TOKEN, of an account that accepted its terms)" if not options.offline else ""
     where = f"in {folder}, with `hf download {repository} --local-dir {folder}`{hint}"
