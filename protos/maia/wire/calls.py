@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
 
-from maia.wire.errors import InternalError, MaiaError
+from maia.wire.errors import InternalError, MaiaError, OverloadedError
 from maia.wire.status import to_status
 
 # A handler of any of the four kinds takes (request or iterator, context); their wrapping is the same.
@@ -26,6 +27,7 @@ CALL_IDS: Final = ("run", "session", "call")
 
 _QUIET: Final = ("/grpc.health.", "/grpc.reflection.")
 _MAX_ID_CHARS: Final = 64
+_RETRY_AFTER_S: Final = 1.0
 
 log = structlog.stdlib.get_logger("maia.calls")
 
@@ -47,7 +49,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     A `MaiaError` keeps its reason. Anything else becomes INTERNAL with an incident id and without a word of its text,
     which may hold anything; the stack is in the log under that id.
+
+    Args:
+        most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
+            have more.
     """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._held = _Held(most_bytes)
 
     async def intercept_service(
         self,
@@ -61,9 +70,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or ())
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behaviour = getattr(handler, kind)
-            if behaviour is not None:
+            if behaviour is None:
+                continue
+            # A stream is read bit by bit, and whether a server is alive is answered however full it is.
+            if kind.startswith("stream") or details.method.startswith(_QUIET):
                 return handler._replace(**{kind: _wrapped(behaviour, details)})
+            return handler._replace(
+                request_deserializer=_sizing(handler.request_deserializer),
+                **{kind: _wrapped(behaviour, details, self._held)},
+            )
         return handler
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A request and the bytes that it came in."""
+
+    request: object
+    size: int
+
+
+def _sizing(read: Callable[[bytes], object]) -> Callable[[bytes], _Sized]:
+    return lambda data: _Sized(read(data), len(data))
+
+
+class _Held:
+    """Bounds the bytes of the requests that a server holds, which may wait for minutes with a picture in each."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        if self._bytes and self._bytes + size > self._most:
+            raise OverloadedError(
+                f"the requests that wait here have {self._bytes} bytes, and {size} more would be over {self._most}; "
+                f"ask again in {_RETRY_AFTER_S:g} s",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
 
 
 class _Details:
@@ -81,20 +131,29 @@ class _Details:
         write("call", method=self.method, code=code, ms=milliseconds, **self.ids, **more)
 
 
-def _wrapped(behaviour: _Behaviour, details: _Details) -> _Behaviour:
+def _wrapped(behaviour: _Behaviour, details: _Details, held: _Held | None = None) -> _Behaviour:
+    @asynccontextmanager
+    async def answered(request: Any, context: _Context) -> AsyncIterator[Any]:  # noqa: ANN401
+        async with _answered(details, context):
+            if held is None:
+                yield request
+            else:
+                with held.holding(request.size):
+                    yield request.request
+
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.
     if inspect.isasyncgenfunction(behaviour):
 
         async def stream(request: object, context: _Context) -> AsyncIterator[object]:
-            async with _answered(details, context):
-                async for message in behaviour(request, context):
+            async with answered(request, context) as own:
+                async for message in behaviour(own, context):
                     yield message
 
         return stream
 
     async def single(request: object, context: _Context) -> object:
-        async with _answered(details, context):
-            return await behaviour(request, context)
+        async with answered(request, context) as own:
+            return await behaviour(own, context)
 
     return single
 

@@ -7,6 +7,9 @@ from typing import Final
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Largest gRPC message that a client or server accepts (gRPC's own default is 4 MiB)."""
 
+MAX_HELD_BYTES: Final = 2048 * 1000 * 1000
+"""Most bytes of the requests that a server holds, unless it is told otherwise."""
+
 MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
 """Largest encoded picture."""
 

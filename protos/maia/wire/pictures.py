@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maia.type.v1 import type_pb2
-from maia.wire.errors import InvalidRequestError
+from maia.wire.errors import InvalidRequestError, OverloadedError
 from maia.wire.limits import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 
 Rgb = NDArray[np.uint8]
@@ -27,6 +27,7 @@ Rgb = NDArray[np.uint8]
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 # Pillow calls a JPEG with a second picture in it (a phone's depth or gain map) MPO; the first one is the photograph.
 _MEDIA_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
+_RETRY_AFTER_S: Final = 5.0
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
@@ -70,6 +71,7 @@ def decode(data: bytes, *, index: int = 0, media_type: str = "") -> Rgb:
 
     Raises:
         InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
+        OverloadedError: OUT_OF_MEMORY.
     """
     with _opened(data, index) as image:
         actual = _MEDIA_TYPES[str(image.format)]
@@ -114,6 +116,12 @@ def _opened(data: bytes, index: int) -> Iterator[Image.Image]:
             yield image
     except InvalidRequestError:
         raise
+    except MemoryError as error:
+        raise OverloadedError(
+            f"there is no memory left to decode picture {index}; ask again later",
+            retry_after_s=_RETRY_AFTER_S,
+            reason="OUT_OF_MEMORY",
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(index, f"more than {MAX_PICTURE_PIXELS} pixels") from error
     except UnidentifiedImageError as error:

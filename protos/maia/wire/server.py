@@ -30,7 +30,7 @@ from grpc_reflection.v1alpha import reflection
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
-from maia.wire.limits import DRAIN_S, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 
 log = structlog.stdlib.get_logger("maia.server")
 
@@ -75,12 +75,14 @@ class ServerOptions:
         announce: Print one JSON line {"ready": name, "address": …, "pid": …} to standard output once it serves.
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
+        request_bytes: Most bytes of the requests that wait or are answered at the same time.
     """
 
     listen: str = "127.0.0.1:0"
     drain_s: float = DRAIN_S
     announce: bool = False
     end_with_stdin: bool = False
+    request_bytes: int = MAX_HELD_BYTES
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     options = options or ServerOptions()
     address = Address.parse(options.listen)
     address.require_local()
-    server = grpc.aio.server(interceptors=(CallInterceptor(),), options=_OPTIONS)
+    server = grpc.aio.server(interceptors=(CallInterceptor(options.request_bytes),), options=_OPTIONS)
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from typing_extensions import override
 
 from maia.wire.errors import InvalidRequestError
-from maia.wire.limits import DRAIN_S
+from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES
 from maia.wire.server import ServerOptions
 
 
@@ -34,6 +34,11 @@ class ServerSettings(BaseSettings):
     )
     announce: bool = Field(default=False, description="print one JSON line with the address once it serves")
     end_with_stdin: bool = Field(default=False, description="stop when standard input closes")
+    requests_mb: int = Field(
+        default=MAX_HELD_BYTES // 1_000_000,
+        ge=1,
+        description="megabytes of requests that wait or are answered at the same time; more are told to come back",
+    )
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
@@ -47,7 +52,9 @@ class ServerSettings(BaseSettings):
     @property
     def options(self) -> ServerOptions:
         """The part that the gRPC runtime takes."""
-        return ServerOptions(self.listen, self.drain_s, self.announce, self.end_with_stdin)
+        return ServerOptions(
+            self.listen, self.drain_s, self.announce, self.end_with_stdin, self.requests_mb * 1_000_000
+        )
 
     @classmethod
     @override

@@ -139,6 +139,7 @@ class Blocking:
         self._subject = SceneNeurons.load()
         self.info: SubjectInfo = self._subject.info
         self.began = 0
+        self.looked = 0
         self.release = threading.Event()
 
     @property
@@ -150,6 +151,7 @@ class Blocking:
 
     def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
         self.began += 1
+        self.looked += len(inputs)
         self.release.wait(10)
         return self._subject.look(inputs, layers)
 
@@ -197,6 +199,21 @@ async def test_a_picture_that_was_measured_is_not_looked_at_again(draw: Draw) ->
         assert subject.began == 2
         assert both.pictures[1] == first.pictures[0]
         assert both.pictures[0].units[0].activation == 0
+
+
+async def test_a_picture_that_many_measure_at_once_is_looked_at_once(draw: Draw) -> None:
+    picture, other = await draw("a red circle"), await draw("a blue star")
+    subject = Blocking()
+    async with serving(subject, cache_bytes=1 << 24) as stub:
+        calls = [stub.MeasureUnits(request(picture, units=[RED])) for _ in range(40)]
+        calls.append(stub.MeasureUnits(request(other, units=[RED])))
+        while not subject.began:
+            await asyncio.sleep(0.01)
+        subject.release.set()
+        answers = await asyncio.gather(*calls)
+    assert all(answer == answers[0] for answer in answers[:40])
+    assert answers[0].pictures[0].units[0].activation > answers[40].pictures[0].units[0].activation == 0
+    assert subject.looked == 2
 
 
 async def test_a_mean_is_pooled_on_request(subject_stub: Stub, draw: Draw) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from maia.type.v1 import type_pb2
 from maia.wire import pictures
-from maia.wire.errors import InvalidRequestError
+from maia.wire.errors import InvalidRequestError, OverloadedError
 from maia.wire.pictures import decode, decode_picture, encode_png, png_picture, read_header
 
 RED = (200, 30, 10)
@@ -179,3 +179,14 @@ def test_nothing_is_read_from_disk(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(encoded(Image.new("RGB", (8, 8))))
     refused(str(path).encode())
+
+
+def test_no_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Image.Image) -> None:
+        raise MemoryError
+
+    data = encode_png(np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", full)
+    with pytest.raises(OverloadedError, match="no memory left to decode picture 3") as caught:
+        decode(data, index=3)
+    assert caught.value.reason == "OUT_OF_MEMORY"

@@ -23,6 +23,7 @@ from maia.wire.errors import (
     DeadlineExceededError,
     InvalidRequestError,
     MaiaError,
+    OverloadedError,
     PreconditionError,
     UnavailableError,
 )
@@ -254,3 +255,24 @@ async def test_waiting_for_a_server_that_never_comes_says_which() -> None:
     async with open_channel("127.0.0.1:1") as channel:
         with pytest.raises(UnavailableError, match=r"subject server at 127\.0\.0\.1:1 was not ready within 0\.2 s"):
             await wait_until_serving(channel, server="subject server at 127.0.0.1:1", timeout_s=0.2)
+
+
+async def test_requests_that_wait_are_bounded_in_bytes_and_health_still_answers(servicer: Slow) -> None:
+    async with (
+        running([hosted(servicer)], ServerOptions(drain_s=0.2, request_bytes=1000)) as server,
+        open_channel(server.address) as channel,
+    ):
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        large = generation_pb2.GenerateImagesRequest(items=[generation_pb2.GenerateItem(prompt="x" * 1200)])
+        small = generation_pb2.GenerateImagesRequest(items=[generation_pb2.GenerateItem(prompt="x" * 100)])
+        waiting = asyncio.ensure_future(stub.GenerateImages(large))
+        await servicer.started.wait()
+        with pytest.raises(OverloadedError, match="12.. bytes.* over 1000") as caught, translated(server="g"):
+            await stub.GenerateImages(small)
+        assert caught.value.retry_after_s == 1.0
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=NAME))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        servicer.released.set()
+        await waiting
+        await stub.GenerateImages(small)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import structlog
 
-from maia.services._runtime.jobs import Batch, BatchLimits, Entry, Job, Key
+from maia.services._runtime.jobs import BatchLimits, Entry, Job, Key
 from maia.services._runtime.memory import is_out_of_memory, release_memory
 from maia.wire.errors import CancelledError, DeadlineExceededError, MaiaError, PreconditionError
 
-__all__ = ["BatchRunner", "Failure"]
+__all__ = ["BatchRunner", "Failure", "as_failure"]
 
 log = structlog.stdlib.get_logger("maia.queue")
 
@@ -30,6 +30,18 @@ class Failure:
     """Stands in the place of an item's result."""
 
     error: Exception
+
+
+@dataclass(slots=True, eq=False)
+class _Share(Generic[_Item, _Ready, _Result]):
+    """Entries that one run answers, each as it was prepared; the first is run."""
+
+    entries: list[Entry[_Item, _Result]]
+    ready: list[_Ready]
+
+    @property
+    def given_up(self) -> bool:
+        return all(entry.given_up for entry in self.entries)
 
 
 class BatchRunner(Generic[_Item, _Ready, _Result]):
@@ -55,37 +67,68 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         """Return what becomes of an item that has waited too long."""
         return DeadlineExceededError(f"the caller's deadline passed before {self._job.doing}")
 
-    def run(self, batch: Batch[_Item, _Ready, _Result]) -> list[_Result | Failure]:
-        """Return a result or a failure for each of a batch."""
-        return self._wanted(batch.entries, batch.ready)
+    def run(self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready]) -> list[_Result | Failure]:
+        """Return a result or a failure for each of a batch; what several ask for is run once.
 
-    def _wanted(self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready]) -> list[_Result | Failure]:
-        """Leave out what nobody waits for any more, and run the rest."""
-        found: list[_Result | Failure] = [Failure(self.too_late())] * len(entries)
-        wanted = [place for place, entry in enumerate(entries) if not entry.given_up]
+        Args:
+            entries: Of one key.
+            ready: Each as it was prepared.
+        """
+        shares = self._shared(entries, ready)
+        found = dict(zip(map(id, shares), self._wanted(shares), strict=True))
+        results: dict[int, _Result | Failure] = {}
+        for share in shares:
+            one = found[id(share)]
+            for number, entry in enumerate(share.entries):
+                # A failure may name the place that the item has in its own caller's request.
+                alone = number > 0 and isinstance(one, Failure)
+                results[id(entry)] = self._wanted([_Share([entry], [share.ready[number]])])[0] if alone else one
+        return [results[id(entry)] for entry in entries]
+
+    def _shared(
+        self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready]
+    ) -> list[_Share[_Item, _Ready, _Result]]:
+        shares: dict[Hashable, _Share[_Item, _Ready, _Result]] = {}
+        for entry, one in zip(entries, ready, strict=True):
+            share = shares.setdefault(self._job.same(entry.item), _Share([], []))
+            share.entries.append(entry)
+            share.ready.append(one)
+        return list(shares.values())
+
+    def _wanted(self, shares: Sequence[_Share[_Item, _Ready, _Result]]) -> list[_Result | Failure]:
+        """Leave out what nobody waits for any more and what is known by now, and run the rest."""
+        found: list[_Result | Failure] = [Failure(self.too_late())] * len(shares)
+        wanted = []
+        for place, share in enumerate(shares):
+            if share.given_up:
+                continue
+            known = self._job.recall(share.entries[0].item)
+            if known is None:
+                wanted.append(place)
+            else:
+                found[place] = known
         if wanted:
-            results = self._whole([entries[place] for place in wanted], [ready[place] for place in wanted])
-            for place, result in zip(wanted, results, strict=True):
+            for place, result in zip(wanted, self._whole([shares[place] for place in wanted]), strict=True):
                 found[place] = result
         return found
 
-    def _whole(self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready]) -> list[_Result | Failure]:
+    def _whole(self, shares: Sequence[_Share[_Item, _Ready, _Result]]) -> list[_Result | Failure]:
         """Run a batch; where it fails, its halves."""
 
         def abandoned() -> bool:
-            return all(entry.given_up for entry in entries)
+            return all(share.given_up for share in shares)
 
-        key = entries[0].key
-        filled = self._filled(key, ready)
+        key = shares[0].entries[0].key
+        filled = self._filled(key, [share.ready[0] for share in shares])
         try:
             results = self._job.run(key, filled, abandoned)
             if len(results) != len(filled):
                 raise AssertionError(f"{len(results)} results for {len(filled)} items")
-        except Exception as error:  # noqa: BLE001  whatever a model raises is the failure of what it was given
-            return self._halved(entries, ready, error)
-        if key in self._most and len(ready) >= self._most[key]:
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a model raises is what it was given's failure
+            return self._halved(shares, as_failure(error))
+        if key in self._most and len(shares) >= self._most[key]:
             self._grow(key)
-        return [Failure(one) if isinstance(one, MaiaError) else one for one in results[: len(ready)]]
+        return [Failure(one) if isinstance(one, MaiaError) else one for one in results[: len(shares)]]
 
     def _grow(self, key: Key) -> None:
         """Try larger batches again after many that did fit: what filled the memory may have gone."""
@@ -96,28 +139,29 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
             if self._most[key] >= self._limits.most:
                 del self._most[key]
 
-    def _halved(
-        self, entries: Sequence[Entry[_Item, _Result]], ready: Sequence[_Ready], error: Exception
-    ) -> list[_Result | Failure]:
+    def _halved(self, shares: Sequence[_Share[_Item, _Ready, _Result]], error: Exception) -> list[_Result | Failure]:
         memory = is_out_of_memory(error)
         if memory:
             release_memory()
-        if len(ready) == 1 or isinstance(error, CancelledError):  # nobody waits for any of them
-            return [Failure(_out_of_memory(error) if memory else error)] * len(ready)
-        half = len(ready) // 2
+        if len(shares) == 1 or isinstance(error, CancelledError):  # nobody waits for any of them
+            return [Failure(_out_of_memory(error) if memory else error)] * len(shares)
+        half = len(shares) // 2
         if memory:
-            self._most[entries[0].key] = half
-            self._good.pop(entries[0].key, None)
-            log.warning("out of memory: smaller batches from now on", batch=len(ready), most=half)
-        return [
-            *self._wanted(entries[:half], ready[:half]),
-            *self._wanted(entries[half:], ready[half:]),
-        ]
+            key = shares[0].entries[0].key
+            self._most[key] = half
+            self._good.pop(key, None)
+            log.warning("out of memory: smaller batches from now on", batch=len(shares), most=half)
+        return [*self._wanted(shares[:half]), *self._wanted(shares[half:])]
 
     def _filled(self, key: Key, ready: Sequence[_Ready]) -> Sequence[_Ready]:
         fitting = (bucket for bucket in self._limits.buckets if len(ready) <= bucket <= self.most(key))
         size = next(fitting, len(ready))
         return [*ready, *[ready[-1]] * (size - len(ready))]
+
+
+def as_failure(error: BaseException) -> Exception:
+    """Return what a caller is told of an error. A user's own network may ask its process to exit; it is not to."""
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
 def _out_of_memory(error: Exception) -> PreconditionError:

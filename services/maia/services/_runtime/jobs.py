@@ -43,11 +43,16 @@ class Job(Generic[_Item, _Ready, _Result]):
         prepare: For one item alone, in any thread, many at once; what it raises is that item's failure.
         run: For a batch of one key, in the model's thread; one result for each, in order, or its error.
         doing: For errors: "measuring".
+        same: What items with equal results have in common, which are run once if they meet in a batch.
+        recall: What is known of an item already, in any thread; asked before it is prepared and before it is run, since
+            another may have asked for the same meanwhile.
     """
 
     prepare: Callable[[_Item], _Ready]
     run: Callable[[Key, Sequence[_Ready], Abandoned], Sequence[_Result | MaiaError]]
     doing: str
+    same: Callable[[_Item], Hashable] = id
+    recall: Callable[[_Item], _Result | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class Entry(Generic[_Item, _Result]):
         """Read by the model's thread too."""
         return self.result.done() or self.late
 
+    def succeed(self, result: _Result) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
+
     def fail(self, error: BaseException) -> None:
         if not self.result.done():
             # A future takes no StopIteration, which would end the coroutine that waits for it.
@@ -101,7 +110,7 @@ class Entry(Generic[_Item, _Result]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[_Item, _Ready, _Result]):
-    """Entries of one key, and each as it was prepared."""
+    """Entries of one key, and each as it was prepared; None if that is left to the model's thread."""
 
     entries: Sequence[Entry[_Item, _Result]]
-    ready: Sequence[_Ready]
+    ready: Sequence[_Ready] | None

@@ -80,7 +80,9 @@ class Making(Generic[_Raw, _Item]):
                     results.put(name, one)
             return made
 
-        job: Job[_Asked[_Raw], tuple[str, _Item], MadePicture] = Job(prepared, run, doing)
+        job: Job[_Asked[_Raw], tuple[str, _Item], MadePicture] = Job(
+            prepared, run, doing, same=lambda asked: asked[0], recall=lambda asked: results.get(asked[0])
+        )
         self._queue = BatchQueue(job, thread, limits, self._metrics)
 
     async def __aenter__(self) -> Self:

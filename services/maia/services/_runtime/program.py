@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, TypeVar
 
+from maia.services._runtime.memory import keep_freed_memory
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.wire.addresses import Address
@@ -39,6 +40,7 @@ def run_server(name: str, kind: type[_Settings], host: Host[_Settings], argument
 def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Sequence[str]) -> None:
     settings = load_settings(kind, name, arguments, program=f"python -m maia.services.{name}")
     os.environ.setdefault(*_QUIET_THREADS)
+    keep_freed_memory()
     configure_logs(level=settings.log_level, log_format=settings.log_format)
     asyncio.run(_serve(name, host, settings))
 

@@ -15,10 +15,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from maia.services._runtime.batch_runner import BatchRunner, Failure
+from maia.services._runtime.batch_runner import BatchRunner, Failure, as_failure
 from maia.services._runtime.fairness import FairOrder, Principal
 from maia.services._runtime.jobs import Batch, BatchLimits, Entry, Job, Key
 from maia.services._runtime.metrics import Metrics
@@ -35,6 +36,13 @@ _Result = TypeVar("_Result")
 _LONGEST_WAIT_S: Final = 30.0
 _SHORTEST_WAIT_S: Final = 0.05
 _PREPARERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Known(Generic[_Result]):
+    """Stands in the place of an item that need not be run."""
+
+    result: _Result
 
 
 class BatchQueue(Generic[_Item, _Ready, _Result]):
@@ -67,25 +75,33 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         self._seconds_each = 0.1
         self._pool = ThreadPoolExecutor(min(_PREPARERS, os.cpu_count() or 1), thread_name_prefix="prepare")
         self._driver: asyncio.Task[None] | None = None
+        self._owner: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> Self:
+        self._owner = asyncio.current_task()
         self._driver = asyncio.create_task(self._drive())
-        self._driver.add_done_callback(self._fail_all)
+        self._driver.add_done_callback(self._ended)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._driver is not None
+        self._owner = None
+        failed = self._driver.done()
         self._driver.cancel()
         await asyncio.wait([self._driver])
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if failed:
+            self._driver.result()
 
-    def _fail_all(self, driver: asyncio.Task[None]) -> None:
+    def _ended(self, driver: asyncio.Task[None]) -> None:
         """Nobody forms batches any more: nobody may wait for one."""
         error = _closing() if driver.cancelled() else driver.exception() or _closing()
         while (taken := self._order.take()) is not None:
             taken[1].fail(error)
+        if self._owner is not None:  # a fault: the server shall end, instead of being healthy and answering nobody
+            self._owner.cancel()
 
     async def submit(
         self,
@@ -169,12 +185,12 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                 if following is None:
                     await self._arrived.wait()
                     await self._linger()
-                    following = asyncio.create_task(self._form())
+                    following = asyncio.create_task(self._form(idle=True))
                 batch, following = await following, None
                 running = asyncio.create_task(self._run(batch))
                 while not running.done():
                     if following is None and self._order.longest() >= self._limits.most:
-                        following = asyncio.create_task(self._form())
+                        following = asyncio.create_task(self._form(idle=False))
                     self._arrived.clear()
                     arrival = asyncio.ensure_future(self._arrived.wait())
                     await asyncio.wait([running, arrival], return_when=asyncio.FIRST_COMPLETED)
@@ -191,9 +207,11 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         if self._limits.delay_s and self._order.longest() < self._limits.most:
             await asyncio.sleep(self._limits.delay_s)
 
-    async def _form(self) -> Batch[_Item, _Ready, _Result]:
+    async def _form(self, *, idle: bool) -> Batch[_Item, _Ready, _Result]:
         """Take a batch and prepare it; what cannot be prepared fails and is left out."""
         entries = self._take()
+        if idle and len(entries) == 1:  # the model's thread does that as well, without a hop to another one and back
+            return Batch(entries, None)
         try:
             good = await self._prepared(entries)
         except BaseException:  # the queue is closing
@@ -228,20 +246,25 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
     async def _prepared(self, entries: Sequence[Entry[_Item, _Result]]) -> list[tuple[Entry[_Item, _Result], _Ready]]:
         loop = asyncio.get_running_loop()
 
-        def prepare(entry: Entry[_Item, _Result]) -> _Ready | Failure:
-            try:
-                return Failure(self._runner.too_late()) if entry.given_up else self._job.prepare(entry.item)
-            except Exception as error:  # noqa: BLE001  whatever it raises is the failure of this item
-                return Failure(error)
-
-        outcomes = await asyncio.gather(*(loop.run_in_executor(self._pool, prepare, entry) for entry in entries))
+        outcomes = await asyncio.gather(*(loop.run_in_executor(self._pool, self._prepare, entry) for entry in entries))
         good = []
         for entry, outcome in zip(entries, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 entry.fail(outcome.error)
+            elif isinstance(outcome, _Known):
+                entry.succeed(outcome.result)
             else:
                 good.append((entry, outcome))
         return good
+
+    def _prepare(self, entry: Entry[_Item, _Result]) -> _Ready | Failure | _Known[_Result]:
+        try:
+            if entry.given_up:
+                return Failure(self._runner.too_late())
+            known = self._job.recall(entry.item)
+            return self._job.prepare(entry.item) if known is None else _Known(known)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it raises is the failure of this item
+            return Failure(as_failure(error))
 
     # A batch
 
@@ -249,15 +272,8 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         entries = batch.entries
         if not entries:
             return
-        begun = 0.0
-
-        def begin() -> Sequence[_Result | Failure]:
-            nonlocal begun
-            begun = time.monotonic()
-            return self._runner.run(batch)
-
         try:
-            results = await self._thread.run(begin, Deadline(), doing=self._job.doing)
+            begun, results = await self._thread.run(lambda: self._begun(batch), Deadline(), doing=self._job.doing)
         except BaseException as error:
             for entry in entries:
                 entry.fail(error if isinstance(error, Exception) else _closing())
@@ -269,13 +285,22 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         model = entries[0].key.model
         self._metrics.batch_size.labels(model).observe(len(entries))
         self._metrics.run_s.labels(model).observe(took)
-        for entry in entries:
-            self._metrics.wait_s.labels(model).observe(begun - entry.since)
         for entry, result in zip(entries, results, strict=True):
+            self._metrics.wait_s.labels(model).observe(begun - entry.since)
             if isinstance(result, Failure):
                 entry.fail(result.error)
-            elif not entry.result.done():
-                entry.result.set_result(result)
+            else:
+                entry.succeed(result)
+
+    def _begun(self, batch: Batch[_Item, _Ready, _Result]) -> tuple[float, Sequence[_Result | Failure]]:
+        """Run a batch, in the model's thread; return when that began, and what came of each entry."""
+        begun, entries = time.monotonic(), batch.entries
+        if batch.ready is not None:
+            return begun, self._runner.run(entries, batch.ready)
+        outcome = self._prepare(entries[0])
+        if isinstance(outcome, _Known):
+            return begun, [outcome.result]
+        return begun, [outcome] if isinstance(outcome, Failure) else self._runner.run(entries, [outcome])
 
 
 def _holder(principal: Principal) -> str:

@@ -149,8 +149,13 @@ def picture_sizes(pictures: Sequence[type_pb2.Picture], *, start: int = 0) -> li
     Raises:
         InvalidRequestError: PICTURE_UNREADABLE or PICTURE_TOO_LARGE, metadata "index".
     """
-    headers = (read_header(picture.data, index=start + index) for index, picture in enumerate(pictures))
-    return [Size(header.width, header.height) for header in headers]
+    return [picture_size(picture, index) for index, picture in enumerate(pictures, start)]
+
+
+def picture_size(picture: type_pb2.Picture, index: int) -> Size:
+    """Return the size of one, as `picture_sizes`."""
+    header = read_header(picture.data, index=index)
+    return Size(header.width, header.height)
 
 
 def _pixels(pictures: Sequence[type_pb2.Picture]) -> list[int]:

@@ -88,6 +88,8 @@ class ResultStore:
 
     def get(self, key: str) -> MadePicture | None:
         """Return the result of a key, None if there is none or it is damaged."""
+        if not self._limit:
+            return None
         path = self._path(key)
         try:
             made = _decoded(path.read_bytes())

@@ -66,10 +66,11 @@ class EditingServicer(editing_pb2_grpc.EditingServiceServicer):
                 check_words(item.instruction, index)
         keys = [self._key(item) for item in request.items]
         sizes = await asyncio.to_thread(picture_sizes, [item.picture for item in request.items])
-        orders = {
-            key: Order((item, index), Key(self._editor.info.name, self._editor.key(size)), weight=size.pixels)
-            for index, (key, item, size) in enumerate(zip(keys, request.items, sizes, strict=True))
-        }
+        name = self._editor.info.name
+        orders: dict[str, Order[_Asked]] = {}
+        for index, (key, item, size) in enumerate(zip(keys, request.items, sizes, strict=True)):
+            # An error names the first of equal ones.
+            orders.setdefault(key, Order((item, index), Key(name, self._editor.key(size)), weight=size.pixels))
         edited = await self._making.make(orders, principal_of(context), Deadline.of(context))
         check_fits([edited[key].png for key in keys])
         response = editing_pb2.EditImagesResponse()

@@ -58,9 +58,9 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         wishes = [Wish(item.prompt, item.seed, index) for index, item in enumerate(request.items)]
         keys = [self._key(wish) for wish in wishes]
         name = self._generator.info.name
-        orders = {
-            key: Order(wish, Key(name, self._generator.key(wish))) for key, wish in zip(keys, wishes, strict=True)
-        }
+        orders: dict[str, Order[Wish]] = {}
+        for key, wish in zip(keys, wishes, strict=True):  # an error names the first of equal ones
+            orders.setdefault(key, Order(wish, Key(name, self._generator.key(wish))))
         drawn = await self._making.make(orders, principal_of(context), Deadline.of(context))
         check_fits([drawn[key].png for key in keys])
         response = generation_pb2.GenerateImagesResponse()

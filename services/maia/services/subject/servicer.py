@@ -33,6 +33,9 @@ _WINDOW: Final = 32
 _AT_ONCE: Final = 256
 """Units whose maps are held at once, in float32."""
 
+_FEW: Final = 256
+"""Units that are checked on the event loop."""
+
 _MAP_EXTRA: Final = 24  # bytes around the values of a map in a message, and its activation
 
 _KINDS: Final = {
@@ -86,7 +89,8 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         self, request: subject_pb2.MeasureUnitsRequest, context: _Context[Any, Any]
     ) -> subject_pb2.MeasureUnitsResponse:
         subject = await self._subjects.get(request.subject)
-        units = await asyncio.to_thread(_units, request, subject.info)
+        few = len(request.units) <= _FEW
+        units = _units(request, subject.info) if few else await asyncio.to_thread(_units, request, subject.info)
         layers = list(dict.fromkeys(unit.layer for unit in units))
         response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
         # Window by window: what layers answered to a picture is large, and held until it is packed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -31,6 +33,7 @@ class Subjects:
         *,
         max_bytes: int = 0,
         on_drop: Callable[[Subject], None] = lambda _: None,
+        retry_after_s: float = 10.0,
     ) -> None:
         """Nothing is loaded yet.
 
@@ -40,15 +43,17 @@ class Subjects:
             thread: The model's.
             max_bytes: Of all subjects together; 0 for no bound. One alone may have more.
             on_drop: Is told of each that is put away.
+            retry_after_s: How long what could not be loaded is not tried again.
         """
         self.names: Final = tuple(dict.fromkeys(names))
         self._load = load
         self._thread = thread
         self._max_bytes = max_bytes
         self._on_drop = on_drop
+        self._retry_after_s = retry_after_s
         self._loaded: OrderedDict[str, Subject] = OrderedDict()
         self._adding: dict[str, asyncio.Task[Subject]] = {}
-        self._too_large: dict[str, PreconditionError] = {}
+        self._failed: dict[str, tuple[float, BaseException]] = {}
 
     @property
     def loaded(self) -> list[str]:
@@ -80,8 +85,10 @@ class Subjects:
         return self._loaded[name]
 
     async def _add(self, name: str) -> Subject:
-        if name in self._too_large:
-            raise self._too_large[name]  # the others were put away for it once, in vain
+        until, failure = self._failed.get(name, (0.0, None))
+        if failure is not None and time.monotonic() < until:
+            raise failure
+        self._failed.pop(name, None)
         try:
             subject = await self._in_thread(name)
         except _FullError:
@@ -89,12 +96,14 @@ class Subjects:
             try:
                 subject = await self._in_thread(name)
             except _FullError as error:
-                self._too_large[name] = PreconditionError(
+                too_large = PreconditionError(
                     f"{name} does not fit into memory ({error}); choose a smaller model or another device",
                     reason="MODEL_TOO_LARGE",
                     metadata={"subject": name},
                 )
-                raise self._too_large[name] from error
+                # The others were put away for it once, in vain.
+                self._failed[name] = (math.inf, too_large)
+                raise too_large from error
         if self._max_bytes:
             self._make_room(max(self._max_bytes - subject.nbytes, 0))
         self._loaded[name] = subject
@@ -103,13 +112,17 @@ class Subjects:
 
     def _added(self, name: str, task: asyncio.Task[Subject]) -> None:
         del self._adding[name]
-        if not task.cancelled():
-            task.exception()  # nobody may be waiting any more
+        error = None if task.cancelled() else task.exception()
+        # Loading takes the model's thread from everybody, and what fails now fails again at once.
+        if error is not None and name not in self._failed:
+            self._failed[name] = (time.monotonic() + self._retry_after_s, error)
 
     async def _in_thread(self, name: str) -> Subject:
         def load() -> Subject:
             try:
                 return self._load(name)
+            except SystemExit as error:  # a user's own module may ask its process to exit; it is not to
+                raise RuntimeError(repr(error)) from error
             except Exception as error:
                 if is_out_of_memory(error):
                     raise _FullError(str(error).partition("\n")[0]) from None

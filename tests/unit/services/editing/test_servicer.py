@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,7 @@ async def test_an_edit_that_fails_is_told_by_its_place(tmp_path: Path) -> None:
     async with stub_of(Counting(), ResultStore(tmp_path, 0)) as stub:
         for items, reason, index in (
             ([(SMALL, "a", 1), (WIDE, "a", 1), (SMALL, "forbidden", 1)], "CONTENT_REFUSED", "2"),
+            ([(SMALL, "a", 1), (SMALL, "forbidden", 1), (SMALL, "forbidden", 1)], "CONTENT_REFUSED", "1"),
             ([(SMALL, "a", 1), (SMALL, " ", 1)], "PROMPT_EMPTY", "1"),
             ([(SMALL, "a", 1), (SMALL[:20], "a", 1)], "PICTURE_UNREADABLE", "1"),
         ):
@@ -107,3 +109,15 @@ async def test_a_picture_that_cannot_be_read_is_told_by_its_place_though_others_
         with pytest.raises(InvalidRequestError) as caught:
             await told(stub, (SMALL, "a", 1), (WIDE, "a", 1), (SMALL[:20], "a", 1))
         assert caught.value.metadata["index"] == "2"
+
+
+@pytest.mark.parametrize("kept", [0, 10_000])
+async def test_what_many_ask_for_at_once_is_made_once(tmp_path: Path, kept: int) -> None:
+    editor = Counting()
+    async with stub_of(editor, ResultStore(tmp_path, kept)) as stub:
+        answers = await asyncio.gather(*(told(stub, (WIDE, "b", 1), (SMALL, "a", 1)) for _ in range(3)))
+    assert answers == [["16 b 1", "8 a 1"]] * 3
+    made = [told for batch in editor.batches for told in batch]
+    assert set(made) == {"16 b 1", "8 a 1"}
+    if kept:
+        assert len(made) == 2

@@ -106,3 +106,70 @@ def test_each_is_taken_once_and_nobody_waits_longer_than_a_round(arrivals: list[
         served[name] += 1
         waiting = [served[other] for other in left if served[other] < left[other]]
         assert not waiting or max(waiting) - min(waiting) <= 1
+
+
+class Plain:
+    """The rule itself, by looking at everything that waits."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Principal, str, tuple[int, str]]] = []
+        self.served: dict[Hashable, float] = {}
+        self.arrived: dict[Hashable, int] = {}
+        self.takes = 0
+        self.arrivals = 0
+
+    def add(self, principal: Principal, key: str, item: tuple[int, str]) -> None:
+        for who in (principal.name, principal):
+            self.arrivals += 1
+            if all(who not in (other, other.name) for other, _, _ in self.waiting):
+                self.arrived[who] = self.arrivals
+            self.served.setdefault(who, self.takes - 0.5)
+        self.waiting.append((principal, key, item))
+
+    def take(self, key: str | None) -> tuple[str, tuple[int, str]] | None:
+        candidates = [one for one in self.waiting if key in (None, one[1])]
+        if not candidates:
+            return None
+
+        def turn(one: tuple[Principal, str, tuple[int, str]]) -> list[float]:
+            principal, _, (number, _) = one
+            ranks = [(self.served[who], self.arrived[who]) for who in (principal.name, principal)]
+            return [*ranks[0], *ranks[1], number]
+
+        chosen = min(candidates, key=turn)
+        self.waiting.remove(chosen)
+        self.takes += 1
+        self.served[chosen[0].name] = self.served[chosen[0]] = self.takes
+        return chosen[1], chosen[2]
+
+
+_STEPS = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from("ABC"), st.sampled_from("12"), st.sampled_from("xyz")),
+    st.tuples(st.just("take"), st.sampled_from(["x", "y", "z", None])),
+    st.tuples(st.just("discard"), st.integers(0, 20)),
+)
+
+
+@given(st.lists(_STEPS, max_size=80))
+def test_the_order_is_that_of_the_rule(steps: list[tuple[object, ...]]) -> None:
+    made: FairOrder[tuple[int, str]] = FairOrder()
+    plain = Plain()
+    for number, step in enumerate(steps):
+        match step:
+            case ("add", str(name), str(session), str(key)):
+                item = (number, name)
+                made.add(Principal(name, session), key, item)
+                plain.add(Principal(name, session), key, item)
+            case ("take", key):
+                assert made.take(key) == plain.take(key if isinstance(key, str) else None)
+            case ("discard", int(place)) if plain.waiting:
+                principal, key, item = plain.waiting.pop(place % len(plain.waiting))
+                assert made.discard(principal, key, item)
+                assert not made.discard(principal, key, item)
+        for key in "xyz":
+            assert made.count(key) == sum(key == other for _, other, _ in plain.waiting)
+    for key in "xyz":
+        while (taken := plain.take(key)) is not None:
+            assert made.peek(key) == taken[1]
+            assert made.take(key) == taken
+    assert made.take() is None

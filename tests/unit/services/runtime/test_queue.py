@@ -299,6 +299,123 @@ async def test_a_stop_iteration_is_a_failure_like_any_other() -> None:
     assert not model.batches
 
 
+async def test_what_several_ask_for_is_run_once_and_filled_up_to_a_bucket_all_the_same() -> None:
+    model = Doubler()
+    job = Job(model.prepare, model.run, "doubling", same=lambda item: item)
+    with ModelThread("test") as thread:
+        async with BatchQueue(job, thread, BatchLimits(most=8, buckets=(4, 8))) as queue:
+            first = ask(queue, 9)
+            await asyncio.sleep(0.05)
+            asked = [ask(queue, 1, 1, principal=ALICE), ask(queue, 1, 2, principal=BOB), ask(queue, 3)]
+            await asyncio.sleep(0.05)
+            model.free.set()
+            assert await asyncio.gather(*asked) == [[2, 2], [2, 4], [6]]
+            await first
+    assert len(model.batches) == 2
+    assert len(model.batches[1]) == 4
+    assert set(model.batches[1]) == {1, 2, 3}
+
+
+async def test_what_several_ask_for_runs_on_though_the_first_hangs_up() -> None:
+    model = Doubler()
+    job = Job(model.prepare, model.run, "doubling", same=lambda item: item % 10)
+    with ModelThread("test") as thread:
+        async with BatchQueue(job, thread, BatchLimits(most=2)) as queue:
+            first = ask(queue, 90)
+            await asyncio.sleep(0.05)
+            gone, stays = ask(queue, 1), ask(queue, 1, principal=BOB)
+            await asyncio.sleep(0.05)
+            gone.cancel()
+            await asyncio.sleep(0)
+            model.free.set()
+            assert await stays == [2]
+            await first
+
+
+async def test_each_who_asked_for_what_failed_gets_the_failure_of_their_own_item() -> None:
+    model = Doubler()
+
+    def refuse(items: Sequence[int]) -> None:
+        for item in items:
+            if item % 10 == 1:
+                raise InvalidRequestError(f"{item} is refused")
+
+    model.before = refuse
+    model.free.set()
+    job = Job(model.prepare, model.run, "doubling", same=lambda item: item % 10)
+    with ModelThread("test") as thread:
+        async with BatchQueue(job, thread, BatchLimits(most=8, delay_s=0.05)) as queue:
+            asked = [ask(queue, 1), ask(queue, 11, principal=BOB), ask(queue, 2, principal=CAROL)]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [str(one) for one in found] == ["1 is refused", "11 is refused", "[4]"]
+
+
+async def test_what_is_known_is_neither_prepared_nor_run() -> None:
+    model = Doubler()
+    known: dict[int, int] = {7: 70}
+
+    def run(key: Key, items: Sequence[int], abandoned: Abandoned) -> list[int]:
+        results = model.run(key, items, abandoned)
+        known.update(zip(items, results, strict=True))
+        return results
+
+    job = Job(model.prepare, run, "doubling", recall=known.get)
+    with ModelThread("test") as thread:
+        async with BatchQueue(job, thread, BatchLimits(most=2)) as queue:
+            first = ask(queue, 1, 2)
+            await asyncio.sleep(0.05)
+            # This batch is prepared while the first runs, which will have found what 1 is.
+            again = ask(queue, 1, 3, principal=BOB)
+            await asyncio.sleep(0.05)
+            model.free.set()
+            assert await first == [2, 4]
+            assert await again == [2, 6]
+            assert await ask(queue, 7) == [70]
+    assert model.batches == [[1, 2], [3]]
+    assert 7 not in model.prepared
+
+
+@pytest.mark.parametrize("at", ["prepare", "run"])
+async def test_a_model_that_asks_its_process_to_exit_fails_and_the_queue_goes_on(at: str) -> None:
+    model = Doubler()
+    model.free.set()
+
+    def leave(*items: object) -> None:
+        if 3 in items or [3] in items:
+            raise SystemExit(3)
+
+    def prepare(item: int) -> int:
+        if at == "prepare":
+            leave(item)
+        return model.prepare(item)
+
+    model.before = lambda items: leave(list(items)) if at == "run" else None
+    with ModelThread("test") as thread:
+        async with BatchQueue(Job(prepare, model.run, "doubling"), thread) as queue:
+            with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
+                await ask(queue, 3)
+            assert await ask(queue, 4) == [8]
+
+
+async def test_a_queue_that_breaks_ends_whoever_entered_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    model = Doubler()
+
+    async def serve() -> list[int]:
+        async with queue_of(model) as queue:
+            monkeypatch.setattr(BatchQueue, "_take", broken)
+            waiting = ask(queue, 1)
+            with pytest.raises(ZeroDivisionError):
+                await waiting
+            await asyncio.sleep(10)
+        return []
+
+    with pytest.raises(ZeroDivisionError, match="a fault of ours"):
+        await asyncio.create_task(serve())
+
+
 async def test_nothing_needs_no_room() -> None:
     model = Doubler()
     async with queue_of(model, BatchLimits(most=1, waiting=2)) as queue:

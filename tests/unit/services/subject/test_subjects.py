@@ -126,11 +126,24 @@ async def test_two_that_do_not_fit_together_are_both_answered(thread: ModelThrea
 
 async def test_a_load_that_failed_is_tried_again(thread: ModelThread) -> None:
     loader = Loader()
-    made = subjects(loader, thread)
-    for _ in range(2):
+    made = Subjects(loader, ["a", "broken"], thread, retry_after_s=0.2)
+    for _ in range(3):
         with pytest.raises(ValueError, match="no such weights"):
             await made.get("broken")
-    assert loader.loaded == ["broken"] * 2
+    assert loader.loaded == ["broken"]
+    assert (await made.get("a")).info.name == "a"
+    await asyncio.sleep(0.25)
+    with pytest.raises(ValueError, match="no such weights"):
+        await made.get("broken")
+    assert loader.loaded == ["broken", "a", "broken"]
+
+
+async def test_a_module_that_asks_its_process_to_exit_does_not_load(thread: ModelThread) -> None:
+    def load(name: str) -> Subject:
+        raise SystemExit(name)
+
+    with pytest.raises(RuntimeError, match=r"SystemExit\('a'\)"):
+        await Subjects(load, ["a"], thread).get("a")
 
 
 async def test_nothing_is_loaded_that_the_operator_did_not_name(thread: ModelThread) -> None:
