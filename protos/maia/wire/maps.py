@@ -145,7 +145,9 @@ def masked_pixels(
     rows, row_weights = _interpolation(height, activation_map.shape[0], frame.top, frame.bottom)
     columns, column_weights = _interpolation(width, activation_map.shape[1], frame.left, frame.right)
     values = activation_map.astype(np.float32)
-    mask[rows, columns] = row_weights @ values @ column_weights.T > threshold
+    upsampled = row_weights @ values @ column_weights.T
+    # Rounding must not lift a plateau above its own value, which may be the threshold.
+    mask[rows, columns] = np.minimum(upsampled, values.max()) > threshold
     return mask
 
 

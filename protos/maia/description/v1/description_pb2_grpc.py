@@ -71,7 +71,13 @@ class DescriptionServiceServicer:
         - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
         - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+        - INVALID_ARGUMENT, CONTENT_REFUSED: the vendor's rules, or its model, refuse the picture; metadata "index".
+        - INVALID_ARGUMENT, VENDOR_REQUEST_REFUSED: the vendor does not take it; metadata "index".
+        - INTERNAL, or FAILED_PRECONDITION where the limit of tokens was used up, DESCRIPTION_EMPTY: no words; metadata "index".
+        - FAILED_PRECONDITION, KEY_REFUSED or MODEL_MISSING: of the vendor.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
+        - RESOURCE_EXHAUSTED, VENDOR_OVERLOADED: the vendor limits its rate; RetryInfo says when to ask again.
+        - UNAVAILABLE, VENDOR_UNAVAILABLE, VENDOR_TOO_SLOW or VENDOR_UNREADABLE: the vendor does not answer, or nonsense.
         - DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -81,9 +87,10 @@ class DescriptionServiceServicer:
     def SummarizeImages(self, request, context):
         """Says what the pictures, or their highlighted regions, have in common.
 
-        All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+        All the pictures together must be within the pixels of one, and what the describer can read at once; otherwise
+        REQUEST_TOO_LARGE.
 
-        Errors: as DescribeImages.
+        Errors: as DescribeImages; what concerns several pictures has no "index".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

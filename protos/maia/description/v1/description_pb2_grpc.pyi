@@ -44,15 +44,22 @@ class DescriptionServiceStub:
     - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
     - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+    - INVALID_ARGUMENT, CONTENT_REFUSED: the vendor's rules, or its model, refuse the picture; metadata "index".
+    - INVALID_ARGUMENT, VENDOR_REQUEST_REFUSED: the vendor does not take it; metadata "index".
+    - INTERNAL, or FAILED_PRECONDITION where the limit of tokens was used up, DESCRIPTION_EMPTY: no words; metadata "index".
+    - FAILED_PRECONDITION, KEY_REFUSED or MODEL_MISSING: of the vendor.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
+    - RESOURCE_EXHAUSTED, VENDOR_OVERLOADED: the vendor limits its rate; RetryInfo says when to ask again.
+    - UNAVAILABLE, VENDOR_UNAVAILABLE, VENDOR_TOO_SLOW or VENDOR_UNREADABLE: the vendor does not answer, or nonsense.
     - DEADLINE_EXCEEDED.
     """
     SummarizeImages: _grpc.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]
     """Says what the pictures, or their highlighted regions, have in common.
 
-    All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+    All the pictures together must be within the pixels of one, and what the describer can read at once; otherwise
+    REQUEST_TOO_LARGE.
 
-    Errors: as DescribeImages.
+    Errors: as DescribeImages; what concerns several pictures has no "index".
     """
 
 @_typing.type_check_only
@@ -71,15 +78,22 @@ class DescriptionServiceAsyncStub(DescriptionServiceStub):
     - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
     - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
     - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+    - INVALID_ARGUMENT, CONTENT_REFUSED: the vendor's rules, or its model, refuse the picture; metadata "index".
+    - INVALID_ARGUMENT, VENDOR_REQUEST_REFUSED: the vendor does not take it; metadata "index".
+    - INTERNAL, or FAILED_PRECONDITION where the limit of tokens was used up, DESCRIPTION_EMPTY: no words; metadata "index".
+    - FAILED_PRECONDITION, KEY_REFUSED or MODEL_MISSING: of the vendor.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
+    - RESOURCE_EXHAUSTED, VENDOR_OVERLOADED: the vendor limits its rate; RetryInfo says when to ask again.
+    - UNAVAILABLE, VENDOR_UNAVAILABLE, VENDOR_TOO_SLOW or VENDOR_UNREADABLE: the vendor does not answer, or nonsense.
     - DEADLINE_EXCEEDED.
     """
     SummarizeImages: _aio.UnaryUnaryMultiCallable[_description_pb2.SummarizeImagesRequest, _description_pb2.SummarizeImagesResponse]  # type: ignore[assignment]
     """Says what the pictures, or their highlighted regions, have in common.
 
-    All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+    All the pictures together must be within the pixels of one, and what the describer can read at once; otherwise
+    REQUEST_TOO_LARGE.
 
-    Errors: as DescribeImages.
+    Errors: as DescribeImages; what concerns several pictures has no "index".
     """
 
 class DescriptionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,7 +121,13 @@ class DescriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, REQUEST_TOO_LARGE: more than maia.wire.limits allows; metadata "limit".
         - INVALID_ARGUMENT, PICTURE_UNREADABLE or PICTURE_TOO_LARGE: metadata "index".
         - INVALID_ARGUMENT, MASK_MISMATCHED: a mask that is not of its picture's size, or has not the bits that its size takes; metadata "index".
+        - INVALID_ARGUMENT, CONTENT_REFUSED: the vendor's rules, or its model, refuse the picture; metadata "index".
+        - INVALID_ARGUMENT, VENDOR_REQUEST_REFUSED: the vendor does not take it; metadata "index".
+        - INTERNAL, or FAILED_PRECONDITION where the limit of tokens was used up, DESCRIPTION_EMPTY: no words; metadata "index".
+        - FAILED_PRECONDITION, KEY_REFUSED or MODEL_MISSING: of the vendor.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too much work is waiting; RetryInfo says when to ask again.
+        - RESOURCE_EXHAUSTED, VENDOR_OVERLOADED: the vendor limits its rate; RetryInfo says when to ask again.
+        - UNAVAILABLE, VENDOR_UNAVAILABLE, VENDOR_TOO_SLOW or VENDOR_UNREADABLE: the vendor does not answer, or nonsense.
         - DEADLINE_EXCEEDED.
         """
 
@@ -119,9 +139,10 @@ class DescriptionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_description_pb2.SummarizeImagesResponse, _abc.Awaitable[_description_pb2.SummarizeImagesResponse]]:
         """Says what the pictures, or their highlighted regions, have in common.
 
-        All the pictures together must be within the pixels of one; otherwise REQUEST_TOO_LARGE.
+        All the pictures together must be within the pixels of one, and what the describer can read at once; otherwise
+        REQUEST_TOO_LARGE.
 
-        Errors: as DescribeImages.
+        Errors: as DescribeImages; what concerns several pictures has no "index".
         """
 
 def add_DescriptionServiceServicer_to_server(servicer: DescriptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

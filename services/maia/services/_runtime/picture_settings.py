@@ -12,10 +12,10 @@ from pydantic import Field
 
 from maia.services._runtime.diffusion.options import DiffusionOptions, Dtype, Offload, Quantisation
 from maia.services._runtime.folders import cache_folder
+from maia.services._runtime.heeding import check_heeded
 from maia.services._runtime.images_api import ApiOptions
 from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.results import ResultStore
-from maia.wire.errors import InvalidRequestError
 from maia.wire.settings import ServerSettings
 
 _RESULTS_MB: Final = 2048
@@ -26,7 +26,6 @@ _HEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "openai": frozenset(ApiOptions.__dataclass_fields__),
     }
 )
-_BACKENDS_OWN: Final = _HEEDED["diffusers"] | _HEEDED["openai"]
 
 
 def default_results() -> Path:
@@ -105,13 +104,7 @@ class PictureSettings(ServerSettings):
         Raises:
             InvalidRequestError: SETTING_INVALID.
         """
-        unheeded = self.model_fields_set & (_BACKENDS_OWN - _HEEDED[self.backend])
-        if unheeded:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unheeded))
-            raise InvalidRequestError(
-                f"the backend {self.backend} does not heed {named}; leave it out or choose another --backend",
-                reason="SETTING_INVALID",
-            )
+        check_heeded(self, self.backend, _HEEDED)
 
     def open_results(self) -> ResultStore:
         """Return the store of results; its folder is made when the first is kept."""

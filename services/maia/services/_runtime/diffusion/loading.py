@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maia.services._runtime.diffusion.files import (
-    files_revision,
-    local_folder,
-    pipeline_class,
-    reporting_missing,
-)
+from maia.services._runtime.devices import chosen_device
+from maia.services._runtime.diffusion.files import pipeline_class
 from maia.services._runtime.diffusion.options import DiffusionOptions, Task
 from maia.services._runtime.diffusion.quantising import (
     check_quantisation,
@@ -26,6 +21,9 @@ from maia.services._runtime.diffusion.quantising import (
     quantisation_of,
 )
 from maia.services._runtime.diffusion.recipes import RECIPES, Recipe, open_recipe, recipe_of
+from maia.services._runtime.float32 import calculate_float32_fully
+from maia.services._runtime.libraries import require_libraries
+from maia.services._runtime.model_files import files_revision, local_folder, reporting_missing
 from maia.wire.errors import OutOfRangeError, PreconditionError
 
 _LIBRARIES: Final = ("torch", "diffusers", "transformers", "accelerate")
@@ -85,23 +83,10 @@ def load(options: DiffusionOptions, task: Task) -> Loaded:
     check_size(options, recipe)
     dtype = options.dtype if options.dtype != "auto" else ("float32" if device == "cpu" else recipe.dtype)
     folder = _downloaded(options)
+    if dtype == "float32":
+        calculate_float32_fully()
     pipeline = _placed(_pipeline(folder, recipe, options, dtype), options, device)
     return Loaded(pipeline, recipe, dtype, files_revision(folder, options.gguf))
-
-
-def require_libraries(*names: str, extra: str) -> None:
-    """Refuse to go on without libraries.
-
-    Raises:
-        PreconditionError: EXTRA_MISSING, with the command that installs them.
-    """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise PreconditionError(
-            f"this backend needs {', '.join(missing)}; install it by: pip install '{extra}'",
-            reason="EXTRA_MISSING",
-            metadata={"extra": extra},
-        )
 
 
 def chosen_recipe(pipeline: str, model: str, task: Task) -> Recipe:
@@ -162,18 +147,8 @@ def _reporting_broken() -> Iterator[None]:
 
 
 def _device(options: DiffusionOptions) -> str:
-    import torch
-
-    accelerators = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if options.device == "auto":
-        device = next((name for name, there in accelerators.items() if there), "cpu")
-    else:
-        device = options.device
-    kind, _, number = device.partition(":")
-    there = kind == "cpu" or accelerators.get(kind, False)
-    if not there or (number and not (kind == "cuda" and number.isdigit() and int(number) < torch.cuda.device_count())):
-        raise PreconditionError(f"there is no device {device:.40} here; try --device auto", reason="DEVICE_MISSING")
-    if kind == "cpu" and options.offload != "none":
+    device = chosen_device(options.device)
+    if device == "cpu" and options.offload != "none":
         raise PreconditionError(
             f"--offload {options.offload} moves models to an accelerator, and there is none; leave it out",
             reason="DEVICE_MISSING",

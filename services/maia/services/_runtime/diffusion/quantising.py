@@ -17,6 +17,7 @@ from maia.wire.errors import PreconditionError
 if TYPE_CHECKING:
     import torch
 
+_EXTRA: Final = "maia[quantisation]"
 _LARGE_ENCODERS: Final = ("T5", "Qwen", "Mistral", "Gemma", "Llama")
 _DENOISERS: Final = ("transformer", "unet")
 
@@ -50,9 +51,9 @@ def check_quantisation(options: DiffusionOptions, device: str) -> None:
         )
     if library != "none" and importlib.util.find_spec(library) is None:
         raise PreconditionError(
-            f"this quantisation needs {library}; install it by: pip install {library}",
+            f"this quantisation needs {library}; install it by: pip install '{_EXTRA}'",
             reason="EXTRA_MISSING",
-            metadata={"extra": library},
+            metadata={"extra": _EXTRA},
         )
     if library == "bitsandbytes" and not device.startswith("cuda"):
         raise PreconditionError(

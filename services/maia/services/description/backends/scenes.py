@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia.services import scenes
+from maia.services._runtime.jobs import Abandoned
 from maia.services._runtime.revision import revision_of
-from maia.services.description.model import DescriberInfo, View
+from maia.services.description.model import DescriberInfo, Question, Task, View
 from maia.services.scenes.describe import caption, summary
 from maia.services.scenes.segment import Segmentation, segment
+from maia.wire.errors import CancelledError, MaiaError
 
 _MIN_SIDE = 16  # of a picture that can be segmented
 
@@ -29,13 +31,22 @@ class SceneDescriber:
         """Its description."""
         return self._info
 
-    def describe(self, views: Sequence[View]) -> list[str]:
-        """Name the things in each view, as `maia.services.scenes.describe.caption` words it."""
-        return [caption(*_seen(view)) for view in views]
+    def key(self, task: Task, views: int) -> str:  # noqa: ARG002  any questions may be answered together
+        """Return the same for all."""
+        return "scenes"
 
-    def summarize(self, views: Sequence[View]) -> str:
-        """Say what the views share, as `maia.services.scenes.describe.summary` words it."""
-        return summary([_seen(view) for view in views])
+    def answer(self, questions: Sequence[Question], abandoned: Abandoned) -> list[str | MaiaError]:
+        """Name the things in a view, or what views share, as `maia.services.scenes.describe` words it."""
+        return [_answered(question, abandoned) for question in questions]
+
+
+def _answered(question: Question, abandoned: Abandoned) -> str:
+    seen = []
+    for view in question.views:
+        if abandoned():
+            raise CancelledError("nobody waits for these words any more")
+        seen.append(_seen(view))
+    return caption(*seen[0]) if question.task is Task.DESCRIBE else summary(seen)
 
 
 def _seen(view: View) -> tuple[Segmentation, NDArray[np.bool_] | None]:

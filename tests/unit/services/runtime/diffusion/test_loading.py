@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from tests.unit.services.runtime.tiny_pipelines import flux, kontext, renamed, saved, sd
 
-from maia.services._runtime.diffusion.files import files_revision, reporting_missing
-from maia.services._runtime.diffusion.loading import Loaded, load, require_libraries
+from maia.services._runtime.diffusion.loading import Loaded, load
 from maia.services._runtime.diffusion.options import DiffusionOptions, Task
 from maia.services._runtime.diffusion.recipes import RECIPES
 from maia.services._runtime.diffusion.running import PipelineRunner
+from maia.services._runtime.libraries import require_libraries
+from maia.services._runtime.model_files import files_revision, reporting_missing
 from maia.wire.errors import InvalidRequestError, OutOfRangeError, PreconditionError
 
 # The libraries' own deprecation warnings, at imports and in schedulers.
@@ -111,7 +112,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == library else find(name, *rest))
     error = refusal(DiffusionOptions(str(folders["sd"]), quantisation=quantisation))  # type: ignore[arg-type]
     assert error.reason == "EXTRA_MISSING"
-    assert f"pip install {library}" in error.message
+    assert f"needs {library}; install it by: pip install 'maia[quantisation]'" in error.message
     with pytest.raises(PreconditionError, match=r"pip install 'maia\[serve\]'"):
         require_libraries("torch", "no_such_library", extra="maia[serve]")
 
@@ -124,7 +125,6 @@ def test_a_gguf_file_is_looked_for_first(folders: dict[str, Path], tmp_path: Pat
     assert refusal(replace(options, quantisation="torchao-int8")).reason == "SETTING_INVALID"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_bitsandbytes_without_cuda_is_refused(folders: dict[str, Path]) -> None:
     options = DiffusionOptions(str(folders["sd"]), quantisation="bitsandbytes-8bit", device="cpu")
     assert refusal(options).reason == "DEVICE_MISSING"

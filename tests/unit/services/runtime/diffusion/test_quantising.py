@@ -36,7 +36,6 @@ def kinds(generator: DiffusersGenerator) -> set[str]:
 
 @pytest.mark.parametrize(("quantisation", "kind"), [("torchao-int8", "Int8Tensor"), ("torchao-fp8", "Float8Tensor")])
 def test_torchao(folder: Path, quantisation: Quantisation, kind: str) -> None:
-    pytest.importorskip("torchao", reason="torchao is not installed")
     plain, small = opened(folder), opened(folder, quantisation=quantisation)
     assert kind in kinds(small) - kinds(plain)
     assert plain.info.revision != small.info.revision
@@ -44,7 +43,8 @@ def test_torchao(folder: Path, quantisation: Quantisation, kind: str) -> None:
 
 
 def test_gguf(folder: Path, tmp_path: Path) -> None:
-    gguf: Any = pytest.importorskip("gguf", reason="gguf is not installed")
+    import gguf
+
     plain = opened(folder)
     pipeline: Any = plain._runner.loaded.pipeline
     file = tmp_path / "flux.gguf"
@@ -68,7 +68,6 @@ def test_gguf(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 def test_bitsandbytes_is_told_of_the_denoiser_and_the_large_encoder(folder: Path, bits: str) -> None:
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     import torch
 
     recipe = recipe_of("generation", "FluxPipeline", "x")

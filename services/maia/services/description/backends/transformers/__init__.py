@@ -1,0 +1,1 @@
+"""The describer `transformers`: a vision-language model on this machine."""

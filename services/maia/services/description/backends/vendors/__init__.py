@@ -1,0 +1,1 @@
+"""The describers `openai` and `anthropic`: vision-language models behind an API."""
