@@ -273,7 +273,7 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         if not entries:
             return
         try:
-            begun, results = await self._thread.run(lambda: self._begun(batch), Deadline(), doing=self._job.doing)
+            begun, results = await self._thread.run(lambda: self._begun(batch))
         except BaseException as error:
             for entry in entries:
                 entry.fail(error if isinstance(error, Exception) else _closing())

@@ -12,7 +12,6 @@ from maia.services._runtime.vendor import key_of_environment
 from maia.services.description.model import Describer
 from maia.services.description.servicer import BATCHES, description_service
 from maia.services.description.settings import DescriptionSettings
-from maia.wire.deadline import Deadline
 from maia.wire.server import Hosted
 
 
@@ -20,7 +19,7 @@ from maia.wire.server import Hosted
 async def host(settings: DescriptionSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:
     """Load the backend that the settings name, in the model's thread."""
     settings.check_backend()
-    describer = await thread.run(partial(_load, settings), Deadline(), doing="loading")
+    describer = await thread.run(partial(_load, settings))
     async with description_service(describer, thread, settings.limits(BATCHES), metrics) as service:
         yield [service]
 

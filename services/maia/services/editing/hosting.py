@@ -12,7 +12,6 @@ from maia.services._runtime.model_thread import ModelThread
 from maia.services.editing.model import Editor
 from maia.services.editing.servicer import BATCHES, editing_service
 from maia.services.editing.settings import EditingSettings
-from maia.wire.deadline import Deadline
 from maia.wire.server import Hosted
 
 
@@ -20,7 +19,7 @@ from maia.wire.server import Hosted
 async def host(settings: EditingSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:
     """Load the backend that the settings name, in the model's thread."""
     settings.check_backend()
-    editor = await thread.run(partial(_load, settings), Deadline(), doing="loading")
+    editor = await thread.run(partial(_load, settings))
     results, limits = settings.open_results(), settings.limits(BATCHES)
     async with editing_service(editor, thread, results, limits, metrics) as service:
         yield [service]

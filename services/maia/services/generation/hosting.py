@@ -12,7 +12,6 @@ from maia.services._runtime.model_thread import ModelThread
 from maia.services.generation.model import Generator
 from maia.services.generation.servicer import BATCHES, generation_service
 from maia.services.generation.settings import GenerationSettings
-from maia.wire.deadline import Deadline
 from maia.wire.server import Hosted
 
 
@@ -20,7 +19,7 @@ from maia.wire.server import Hosted
 async def host(settings: GenerationSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:
     """Load the backend that the settings name, in the model's thread."""
     settings.check_backend()
-    generator = await thread.run(partial(_load, settings), Deadline(), doing="loading")
+    generator = await thread.run(partial(_load, settings))
     results, limits = settings.open_results(), settings.limits(BATCHES)
     async with generation_service(generator, thread, results, limits, metrics) as service:
         yield [service]

@@ -14,7 +14,6 @@ import structlog
 from maia.services._runtime.memory import is_out_of_memory, release_memory
 from maia.services._runtime.model_thread import ModelThread
 from maia.services.subject.model import Subject
-from maia.wire.deadline import Deadline
 from maia.wire.errors import NotFoundError, PreconditionError
 
 __all__ = ["Subjects"]
@@ -128,7 +127,7 @@ class Subjects:
                     raise _FullError(str(error).partition("\n")[0]) from None
                 raise
 
-        return await self._thread.run(load, Deadline(), doing=f"loading {name}")
+        return await self._thread.run(load)
 
     def _make_room(self, left: int) -> None:
         """Put subjects away until the rest has no more bytes than that."""

@@ -602,7 +602,7 @@ async def _answers(
     release = threading.Event()
     with ModelThread("test") as thread:
         async with BatchQueue(job, thread, limits) as queue:
-            blocker = asyncio.create_task(thread.run(lambda: release.wait(10), Deadline(), doing="x"))
+            blocker = asyncio.create_task(thread.run(lambda: release.wait(10)))
             tasks = [
                 ask(
                     queue, *mine, principal=Principal(f"{call.client}"), within_s=30 if call.in_time else -1,
