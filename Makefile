@@ -29,7 +29,7 @@ $(VENV)/.bench: $(VENV)/.test
 	@touch $@
 
 setup: $(VENV)/.demo  ## Create .venv, install what the demo needs, find the exemplars of its subjects
-	$(BIN)/maia exemplars build --up
+	$(BIN)/maia exemplars build
 
 demo: $(VENV)/.demo  ## Let an agent explain four units on this machine, nothing to download but packages
 	$(BIN)/maia demo

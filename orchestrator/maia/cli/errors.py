@@ -53,11 +53,26 @@ class ServerDiedError(MaiaError):
         self.mendable = mendable
 
 
+class BuildFailedError(MaiaError):
+    """A program of the exemplar store has failed.
+
+    Args:
+        message: Its own.
+        mendable: Another command line or setting would mend it.
+    """
+
+    default_reason = "BUILD_FAILED"
+
+    def __init__(self, message: str, *, mendable: bool) -> None:
+        super().__init__(message)
+        self.mendable = mendable
+
+
 def exit_code(error: Exception) -> int:
     """Return the exit code that an error of ours stands for."""
     if isinstance(error, (InvalidRequestError, ServerDownError)):
         return USAGE
-    if isinstance(error, ServerDiedError):
+    if isinstance(error, (ServerDiedError, BuildFailedError)):
         return USAGE if error.mendable else FAILED
     if isinstance(error, TyperException):
         return error.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from maia.cli.builder import run_program
 from maia.cli.config import Config
 from maia.cli.progress import Progress
 from maia.cli.servers import Deployment, connection, exemplar_store
@@ -13,7 +14,7 @@ _ASK_S = 30.0
 
 
 async def build_sets(config: Config, where: Deployment, subjects: Sequence[str], progress: Progress) -> None:
-    """Find and store the exemplars of subjects; those that are stored cost a moment.
+    """Find and store the exemplars of subjects in the scene set; those that have any are left as they are.
 
     Args:
         config: Settings; says where the exemplars are kept and in how many pictures they are looked for.
@@ -24,20 +25,33 @@ async def build_sets(config: Config, where: Deployment, subjects: Sequence[str],
     Raises:
         ServerDownError: The server does not answer; the message says how to start it.
         NotFoundError: There is no such subject.
+        BuildFailedError: They could not be built.
     """
-    # Renders scenes and sorts maps: SciPy, which a command without exemplars need not load.
-    from maia.services.exemplars.build import build_exemplars
-    from maia.services.exemplars.dataset import DEFAULT_SIZE
+    async with connection(where, "subject") as subject_server:
+        client = SubjectClient(subject_server)
+        for subject in subjects or await client.subjects(Terms.within(_ASK_S)):
+            revision = (await client.info(subject, Terms.within(_ASK_S))).revision
+            if not _stored(config, subject, revision):
+                progress.stage(f"exemplars of {subject}")
+                await _build(config, subject, progress)
+            progress.done(f"exemplars of {subject} ready")
+
+
+def _stored(config: Config, subject: str, revision: str) -> bool:
+    """Whether there is a set for what is measured: in pictures of the user's own, or in the scenes of today."""
+    from maia.services.exemplars.dataset import DEFAULT_SIZE, NAME, scene_revision
+    from maia.services.exemplars.store import ExemplarStore
 
     size = config.dataset_size or DEFAULT_SIZE
+    return any(
+        manifest.dataset != NAME or (manifest.dataset_revision, manifest.dataset_size) == (scene_revision(), size)
+        for manifest in ExemplarStore(exemplar_store(config)).manifests()
+        if manifest.subject == subject and manifest.subject_revision in {"", revision}
+    )
 
-    async with connection(where, "subject") as subject_server:
-        for subject in subjects or await SubjectClient(subject_server).subjects(Terms.within(_ASK_S)):
-            what = f"exemplars of {subject}"
 
-            def show(doing: str, done: int, total: int, what: str = what) -> None:
-                progress.step(f"{what}: {doing} pictures", done, total)
-
-            progress.stage(what)
-            await build_exemplars(subject_server.channel, subject, exemplar_store(config), size=size, progress=show)
-            progress.done(f"{what} ready")
+async def _build(config: Config, subject: str, progress: Progress) -> None:
+    size = () if config.dataset_size is None else ("--size", str(config.dataset_size))
+    file = () if config.config_file is None else ("--config", str(config.config_file))
+    flags = ("build", "--model", subject, "--store", str(exemplar_store(config)), *size, *file)
+    await run_program("maia.services.building", flags, progress, f"exemplars of {subject}")

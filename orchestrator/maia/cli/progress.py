@@ -130,13 +130,13 @@ class Progress:
         if not self._console.is_terminal:
             self._print(Text(f"{doing} …"))
 
-    def step(self, doing: str, done: int, total: int) -> None:
-        """Say how far the present stage is; without a terminal only at each quarter."""
+    def step(self, doing: str, done: int, total: int, rate: str = "") -> None:
+        """Say how far the present stage is, and how fast it goes; without a terminal only at each quarter."""
         if self._console.is_terminal:
-            self._stage = f"{doing}  {done} of {total}"
+            self._stage = f"{doing}  {done} of {total}{rate}" if total else f"{doing}  {done}"
         elif (quarter := (doing, 4 * done // max(1, total))) != self._quarter and quarter[1]:
             self._quarter = quarter
-            self._print(Text(f"{doing}: {done} of {total}"))
+            self._print(Text(f"{doing}: {done} of {total}{rate}"))
 
     def done(self, what: str) -> None:
         """Say that a stage is over and how long it took."""

@@ -11,7 +11,7 @@ from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
 from maia.orchestrator.clients.calling import Connection, Terms
 from maia.orchestrator.clients.subject import Unit
 from maia.orchestrator.conversation import Picture
-from maia.wire.maps import Frame, map_from_proto
+from maia.wire.maps import Frame, map_from_proto, mask_from_proto
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,11 @@ class Exemplar:
     Attributes:
         picture: The original.
         activation: Spatial maximum of the raw layer output.
-        map: float16, shape (h, w), read-only.
+        map: float16, shape (h, w), read-only. Where only a mask is stored, 1 inside and 0 outside.
         frame: What of the picture the map covers.
         dataset_index: Its place in the dataset.
+        threshold: Of this map alone, where it was a mask; None for that of all of the unit's.
+        title: What people call it.
     """
 
     picture: Picture
@@ -44,14 +46,16 @@ class Exemplar:
     map: NDArray[np.float16] = field(repr=False)
     frame: Frame
     dataset_index: int
+    threshold: float | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TopPictures:
-    """A unit's exemplars, highest activation first, and the threshold of its masks."""
+    """A unit's exemplars, highest activation first, and the threshold of its masks, None if nobody knows it."""
 
     exemplars: tuple[Exemplar, ...]
-    threshold: float
+    threshold: float | None
 
 
 class ExemplarsClient:
@@ -85,19 +89,20 @@ class ExemplarsClient:
         """
         request = exemplars_pb2.GetExemplarsRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
         answer = await self._connection.ask(self._stub.GetExemplars, request, terms)
-        exemplars = tuple(
-            Exemplar(
-                self._connection.received(one.picture),
-                one.activation,
-                map_from_proto(one.map),
-                Frame.from_proto(one.frame),
-                one.dataset_index,
-            )
-            for one in answer.exemplars
-        )
-        return TopPictures(exemplars, answer.threshold)
+        threshold = answer.threshold if answer.HasField("threshold") else None
+        return TopPictures(tuple(map(self._exemplar, answer.exemplars)), threshold)
 
-    async def threshold(self, subject: str, revision: str, unit: Unit, terms: Terms) -> float:
-        """Return the threshold of a unit's masks; raises as `top`."""
-        request = exemplars_pb2.GetThresholdRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
-        return (await self._connection.ask(self._stub.GetThreshold, request, terms)).threshold
+    async def threshold(self, subject: str, revision: str, unit: Unit, terms: Terms) -> float | None:
+        """Return the threshold of a unit's masks, None if nobody knows it; raises as `top`."""
+        request = exemplars_pb2.GetStatisticsRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
+        answer = await self._connection.ask(self._stub.GetStatistics, request, terms)
+        return answer.threshold if answer.HasField("threshold") else None
+
+    def _exemplar(self, one: exemplars_pb2.Exemplar) -> Exemplar:
+        if one.HasField("mask"):
+            region, threshold = mask_from_proto(one.mask).astype(np.float16), 0.5
+        else:
+            region, threshold = map_from_proto(one.map), None
+        picture = self._connection.received(one.picture)
+        frame = Frame.from_proto(one.frame)
+        return Exemplar(picture, one.activation, region, frame, one.dataset_index, threshold, one.title)

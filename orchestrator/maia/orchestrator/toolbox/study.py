@@ -84,6 +84,7 @@ class Study:
             except NotFoundError as error:
                 if error.reason != EXEMPLARS_MISSING:
                     raise
+            if self._threshold is None:
                 call.note(NO_THRESHOLD)
             self._asked = True
         return self._threshold

@@ -20,7 +20,7 @@ from maia.orchestrator.events import UnitName
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.toolbox.arguments import MAX_TITLE_CHARS, image_list, kind_of, pair_up, texts
 from maia.orchestrator.toolbox.display import Display
-from maia.orchestrator.toolbox.study import EXEMPLARS_MISSING, Call, Study, seed_of
+from maia.orchestrator.toolbox.study import EXEMPLARS_MISSING, NO_THRESHOLD, Call, Study, seed_of
 from maia.sandbox import ImageRef, Namespace, ToolError, ToolSpec
 from maia.wire.errors import NotFoundError
 
@@ -103,7 +103,10 @@ class Toolbox:
             source = {"tool": "tools.dataset_exemplars", "rank": rank, "dataset_index": exemplar.dataset_index}
             original = self._images.add(exemplar.picture, source)
             response = Response(exemplar.activation, exemplar.map, exemplar.frame)
-            view = self._images.add_view(original.id, self.study.recipe(response, top.threshold), source)
+            threshold = top.threshold if exemplar.threshold is None else exemplar.threshold
+            if threshold is None:
+                self.call.note(NO_THRESHOLD)
+            view = self._images.add_view(original.id, self.study.recipe(response, threshold), source)
             pairs.append((_rounded(exemplar.activation), view))
         return pairs
 

@@ -68,6 +68,7 @@ class ExemplarSet(_message.Message):
     subject: _builtins.str
     layer: _builtins.str
     units: _builtins.int
+    """Of the layer; the set may hold only some of them."""
     top: _builtins.int
     """Pictures per unit."""
     dataset_size: _builtins.int
@@ -75,7 +76,7 @@ class ExemplarSet(_message.Message):
     dataset: _builtins.str
     """For example "scenes-v1"."""
     subject_revision: _builtins.str
-    """The revision of the subject that was measured."""
+    """The revision of the subject that was measured; empty if nobody knows it."""
     def __init__(
         self,
         *,
@@ -102,27 +103,67 @@ class GetExemplarsRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     subject_revision: _builtins.str
     """The revision that the caller measures (GetSubjectResponse.revision), since exemplars of another one would mislead.
-    Empty: the newest that is stored; the response says which.
+    Empty: the newest that is stored; the response says which. A set whose revision nobody knows serves every one.
     """
+    count: _builtins.int
+    """How many at most; 0 for all that are stored."""
+    dataset: _builtins.str
+    """Empty: that of the newest set."""
     @_builtins.property
     def unit(self) -> _type_pb2.Unit: ...
+    @_builtins.property
+    def quantiles(self) -> Global___Quantiles:
+        """Instead of the top, which alone may mislead: pictures of a random sample of the dataset between two quantiles of
+        the unit's activations on it.
+        """
+
     def __init__(
         self,
         *,
         subject: _builtins.str = ...,
         unit: _type_pb2.Unit | None = ...,
         subject_revision: _builtins.str = ...,
+        count: _builtins.int = ...,
+        dataset: _builtins.str = ...,
+        quantiles: Global___Quantiles | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantiles", b"quantiles", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "dataset", b"dataset", "quantiles", b"quantiles", "subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetExemplarsRequest: _TypeAlias = GetExemplarsRequest  # noqa: Y015
+
+@_typing.final
+class Quantiles(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """From 0."""
+    high: _builtins.float
+    """To 1."""
+    def __init__(
+        self,
+        *,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quantiles: _TypeAlias = Quantiles  # noqa: Y015
 
 @_typing.final
 class GetExemplarsResponse(_message.Message):
@@ -131,24 +172,31 @@ class GetExemplarsResponse(_message.Message):
     EXEMPLARS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
-    """The 0.99 quantile of the unit's activations over all positions of all dataset pictures; masks are maps above it."""
+    """The 0.99 quantile of the unit's activations over all positions of all dataset pictures; masks are maps above it.
+    Absent if nobody knows it.
+    """
     subject_revision: _builtins.str
-    """The revision of the subject that was measured."""
+    """The revision of the subject that was measured; empty if nobody knows it."""
+    dataset: _builtins.str
     @_builtins.property
     def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exemplar]: ...
     def __init__(
         self,
         *,
         exemplars: _abc.Iterable[Global___Exemplar] | None = ...,
-        threshold: _builtins.float = ...,
+        threshold: _builtins.float | None = ...,
         subject_revision: _builtins.str = ...,
+        dataset: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplars", b"exemplars", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "dataset", b"dataset", "exemplars", b"exemplars", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___GetExemplarsResponse: _TypeAlias = GetExemplarsResponse  # noqa: Y015
 
@@ -160,17 +208,25 @@ class Exemplar(_message.Message):
     ACTIVATION_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
     DATASET_INDEX_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     activation: _builtins.float
     dataset_index: _builtins.int
+    title: _builtins.str
+    """What people call it, such as its path in the dataset."""
     @_builtins.property
     def picture(self) -> _type_pb2.Picture:
         """The original picture."""
 
     @_builtins.property
-    def frame(self) -> _type_pb2.Frame: ...
+    def frame(self) -> _type_pb2.Frame:
+        """What the map or mask covers."""
+
     @_builtins.property
     def map(self) -> _type_pb2.ActivationMap: ...
+    @_builtins.property
+    def mask(self) -> _type_pb2.Mask: ...
     def __init__(
         self,
         *,
@@ -178,26 +234,32 @@ class Exemplar(_message.Message):
         activation: _builtins.float = ...,
         frame: _type_pb2.Frame | None = ...,
         map: _type_pb2.ActivationMap | None = ...,
+        mask: _type_pb2.Mask | None = ...,
         dataset_index: _builtins.int = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "map", b"map", "picture", b"picture"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "map", b"map", "mask", b"mask", "picture", b"picture", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dataset_index", b"dataset_index", "frame", b"frame", "map", b"map", "picture", b"picture"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "dataset_index", b"dataset_index", "frame", b"frame", "map", b"map", "mask", b"mask", "picture", b"picture", "region", b"region", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_region: _TypeAlias = _typing.Literal["map", "mask"]  # noqa: Y015
+    _WhichOneofArgType_region: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_region) -> _WhichOneofReturnType_region | None: ...
 
 Global___Exemplar: _TypeAlias = Exemplar  # noqa: Y015
 
 @_typing.final
-class GetThresholdRequest(_message.Message):
+class GetStatisticsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SUBJECT_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     subject_revision: _builtins.str
-    """As in GetExemplarsRequest."""
+    """As in GetExemplarsRequest; dataset too."""
+    dataset: _builtins.str
     @_builtins.property
     def unit(self) -> _type_pb2.Unit: ...
     def __init__(
@@ -206,34 +268,69 @@ class GetThresholdRequest(_message.Message):
         subject: _builtins.str = ...,
         unit: _type_pb2.Unit | None = ...,
         subject_revision: _builtins.str = ...,
+        dataset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetThresholdRequest: _TypeAlias = GetThresholdRequest  # noqa: Y015
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
 
 @_typing.final
-class GetThresholdResponse(_message.Message):
+class GetStatisticsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     THRESHOLD_FIELD_NUMBER: _builtins.int
     SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    DENSITY_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
-    subject_revision: _builtins.str
     """As in GetExemplarsResponse."""
+    subject_revision: _builtins.str
+    dataset: _builtins.str
+    mean: _builtins.float
+    """Of all values; absent if nobody knows it, as what follows."""
+    density: _builtins.float
+    """Share of the values above zero."""
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Borders of bins of equal width, one more than bins."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Values in each."""
+
     def __init__(
         self,
         *,
-        threshold: _builtins.float = ...,
+        threshold: _builtins.float | None = ...,
         subject_revision: _builtins.str = ...,
+        dataset: _builtins.str = ...,
+        mean: _builtins.float | None = ...,
+        density: _builtins.float | None = ...,
+        edges: _abc.Iterable[_builtins.float] | None = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_density", b"_density", "_mean", b"_mean", "_threshold", b"_threshold", "density", b"density", "mean", b"mean", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_density", b"_density", "_mean", b"_mean", "_threshold", b"_threshold", "counts", b"counts", "dataset", b"dataset", "density", b"density", "edges", b"edges", "mean", b"mean", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__density: _TypeAlias = _typing.Literal["density"]  # noqa: Y015
+    _WhichOneofArgType__density: _TypeAlias = _typing.Literal["_density", b"_density"]  # noqa: Y015
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__density) -> _WhichOneofReturnType__density | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
-Global___GetThresholdResponse: _TypeAlias = GetThresholdResponse  # noqa: Y015
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015

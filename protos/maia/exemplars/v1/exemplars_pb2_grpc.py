@@ -44,10 +44,10 @@ class ExemplarsServiceStub:
                 request_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetExemplarsRequest.SerializeToString,
                 response_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetExemplarsResponse.FromString,
                 _registered_method=True)
-        self.GetThreshold = channel.unary_unary(
-                '/maia.exemplars.v1.ExemplarsService/GetThreshold',
-                request_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdRequest.SerializeToString,
-                response_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdResponse.FromString,
+        self.GetStatistics = channel.unary_unary(
+                '/maia.exemplars.v1.ExemplarsService/GetStatistics',
+                request_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsResponse.FromString,
                 _registered_method=True)
 
 
@@ -64,19 +64,22 @@ class ExemplarsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetExemplars(self, request, context):
-        """Returns a unit's top pictures, highest activation first.
+        """Returns a unit's top pictures, or pictures of a sample of the dataset, highest activation first.
 
         Errors:
-        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
+        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision, dataset, layer or unit, or no sample; the
+        message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+        - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+        - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
         - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetThreshold(self, request, context):
-        """Returns the threshold of a unit's masks without its pictures.
+    def GetStatistics(self, request, context):
+        """Returns how a unit's values are distributed over all positions of all pictures of the dataset.
 
         Errors: as GetExemplars.
         """
@@ -97,10 +100,10 @@ def add_ExemplarsServiceServicer_to_server(servicer, server):
                     request_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetExemplarsRequest.FromString,
                     response_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetExemplarsResponse.SerializeToString,
             ),
-            'GetThreshold': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetThreshold,
-                    request_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdRequest.FromString,
-                    response_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdResponse.SerializeToString,
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -168,7 +171,7 @@ class ExemplarsService:
             _registered_method=True)
 
     @staticmethod
-    def GetThreshold(request,
+    def GetStatistics(request,
             target,
             options=(),
             channel_credentials=None,
@@ -181,9 +184,9 @@ class ExemplarsService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/maia.exemplars.v1.ExemplarsService/GetThreshold',
-            maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdRequest.SerializeToString,
-            maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetThresholdResponse.FromString,
+            '/maia.exemplars.v1.ExemplarsService/GetStatistics',
+            maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsRequest.SerializeToString,
+            maia_dot_exemplars_dot_v1_dot_exemplars__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

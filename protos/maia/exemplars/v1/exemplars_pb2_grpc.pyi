@@ -37,15 +37,18 @@ class ExemplarsServiceStub:
     Errors: none of its own.
     """
     GetExemplars: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.GetExemplarsRequest, _exemplars_pb2.GetExemplarsResponse]
-    """Returns a unit's top pictures, highest activation first.
+    """Returns a unit's top pictures, or pictures of a sample of the dataset, highest activation first.
 
     Errors:
-    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
+    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision, dataset, layer or unit, or no sample; the
+      message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+    - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+    - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
     - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
-    GetThreshold: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]
-    """Returns the threshold of a unit's masks without its pictures.
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.GetStatisticsRequest, _exemplars_pb2.GetStatisticsResponse]
+    """Returns how a unit's values are distributed over all positions of all pictures of the dataset.
 
     Errors: as GetExemplars.
     """
@@ -59,15 +62,18 @@ class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
     Errors: none of its own.
     """
     GetExemplars: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.GetExemplarsRequest, _exemplars_pb2.GetExemplarsResponse]  # type: ignore[assignment]
-    """Returns a unit's top pictures, highest activation first.
+    """Returns a unit's top pictures, or pictures of a sample of the dataset, highest activation first.
 
     Errors:
-    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
+    - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision, dataset, layer or unit, or no sample; the
+      message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+    - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+    - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
     - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
-    GetThreshold: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.GetThresholdRequest, _exemplars_pb2.GetThresholdResponse]  # type: ignore[assignment]
-    """Returns the threshold of a unit's masks without its pictures.
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.GetStatisticsRequest, _exemplars_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """Returns how a unit's values are distributed over all positions of all pictures of the dataset.
 
     Errors: as GetExemplars.
     """
@@ -90,21 +96,24 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exemplars_pb2.GetExemplarsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exemplars_pb2.GetExemplarsResponse, _abc.Awaitable[_exemplars_pb2.GetExemplarsResponse]]:
-        """Returns a unit's top pictures, highest activation first.
+        """Returns a unit's top pictures, or pictures of a sample of the dataset, highest activation first.
 
         Errors:
-        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision or layer; the message says how to build it.
+        - NOT_FOUND, EXEMPLARS_MISSING: nothing stored for this subject, revision, dataset, layer or unit, or no sample; the
+          message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
+        - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+        - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
         - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """
 
     @_abc_1.abstractmethod
-    def GetThreshold(
+    def GetStatistics(
         self,
-        request: _exemplars_pb2.GetThresholdRequest,
+        request: _exemplars_pb2.GetStatisticsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_exemplars_pb2.GetThresholdResponse, _abc.Awaitable[_exemplars_pb2.GetThresholdResponse]]:
-        """Returns the threshold of a unit's masks without its pictures.
+    ) -> _typing.Union[_exemplars_pb2.GetStatisticsResponse, _abc.Awaitable[_exemplars_pb2.GetStatisticsResponse]]:
+        """Returns how a unit's values are distributed over all positions of all pictures of the dataset.
 
         Errors: as GetExemplars.
         """

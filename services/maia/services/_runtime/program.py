@@ -25,7 +25,7 @@ Host = Callable[[_Settings, ModelThread, Metrics], AbstractAsyncContextManager[S
 
 # While OpenMP's threads wait for each other they spin, unless told otherwise before the library is loaded: beside other
 # busy processes a forward pass took twelve times as much processor time.
-_QUIET_THREADS: Final = ("OMP_WAIT_POLICY", "PASSIVE")
+QUIET_THREADS: Final = ("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run_server(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def run_server(name: str, kind: type[_Settings], host: Host[_Settings], argument
 
 def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Sequence[str]) -> None:
     settings = load_settings(kind, name, arguments, program=f"python -m maia.services.{name}")
-    os.environ.setdefault(*_QUIET_THREADS)
+    os.environ.setdefault(*QUIET_THREADS)
     keep_freed_memory()
     configure_logs(level=settings.log_level, log_format=settings.log_format)
     asyncio.run(_serve(name, host, settings))

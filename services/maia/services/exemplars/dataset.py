@@ -52,7 +52,7 @@ def render_dataset(
         size: Number of pictures.
         on_rendered: Called with the number of pictures that are done.
     """
-    revision = revision_of([Path(scenes.__file__).parent])
+    revision = scene_revision()
     folder = dataset_folder(store, NAME, revision, size)
     if not folder.exists():
         with new_folder(folder) as building:
@@ -67,6 +67,11 @@ def render_dataset(
             part.write_bytes(_drawn(index))
             part.replace(path)
     return SceneDataset(folder, revision, size)
+
+
+def scene_revision() -> str:
+    """Return what changes when the scenes are drawn otherwise."""
+    return revision_of([Path(scenes.__file__).parent])
 
 
 def _drawn(index: int) -> bytes:

@@ -16,4 +16,4 @@ from maia.wire.server import Hosted
 @asynccontextmanager
 async def host(settings: ExemplarsSettings, thread: ModelThread, metrics: Metrics) -> AsyncIterator[Sequence[Hosted]]:  # noqa: ARG001
     """Serve the store that the settings name; it may be empty, and filled later."""
-    yield [exemplars_service(ExemplarStore(settings.store), thread)]
+    yield [exemplars_service(ExemplarStore(settings.store))]

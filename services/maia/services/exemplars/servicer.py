@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
 
 import grpc
 from typing_extensions import override
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
-from maia.services._runtime.model_thread import ModelThread
-from maia.services.exemplars.store import ExemplarStore
-from maia.wire.deadline import Deadline
-from maia.wire.maps import map_to_proto
-from maia.wire.pictures import png_picture
+from maia.services.exemplars.model import Exemplar
+from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.type.v1 import type_pb2
+from maia.wire.errors import InvalidRequestError
+from maia.wire.maps import map_to_proto, mask_to_proto
+from maia.wire.pictures import read_header
 from maia.wire.server import Hosted
+
+_SAMPLED: Final = 15
+"""Pictures of the sample, if no number is asked for."""
 
 _Context = grpc.aio.ServicerContext
 
 
 class ExemplarsServicer(exemplars_pb2_grpc.ExemplarsServiceServicer):
-    """Answers from one store."""
+    """Answers from one store, reading in threads: there is no model that only one of them may touch."""
 
-    def __init__(self, store: ExemplarStore, thread: ModelThread) -> None:
+    def __init__(self, store: ExemplarStore) -> None:
         self._store = store
-        self._thread = thread
 
     @override
     async def ListExemplarSets(
         self, request: exemplars_pb2.ListExemplarSetsRequest, context: _Context[Any, Any]
     ) -> exemplars_pb2.ListExemplarSetsResponse:
-        manifests = await self._thread.run(self._store.manifests, Deadline.of(context), doing="listing")
+        manifests = await asyncio.to_thread(self._store.manifests)
         return exemplars_pb2.ListExemplarSetsResponse(
             sets=[
                 exemplars_pb2.ExemplarSet(
@@ -51,41 +56,71 @@ class ExemplarsServicer(exemplars_pb2_grpc.ExemplarsServiceServicer):
         self, request: exemplars_pb2.GetExemplarsRequest, context: _Context[Any, Any]
     ) -> exemplars_pb2.GetExemplarsResponse:
         def read() -> exemplars_pb2.GetExemplarsResponse:
-            layer = self._store.find(request.subject, request.unit.layer, request.subject_revision)
+            layer = self._find(request)
             return exemplars_pb2.GetExemplarsResponse(
-                threshold=layer.threshold(request.unit.index),
+                threshold=layer.statistics(request.unit.index).threshold,
                 subject_revision=layer.manifest.subject_revision,
-                exemplars=[
-                    exemplars_pb2.Exemplar(
-                        picture=png_picture(exemplar.png),
-                        activation=exemplar.activation,
-                        frame=exemplar.frame.to_proto(),
-                        map=map_to_proto(exemplar.map),
-                        dataset_index=exemplar.dataset_index,
-                    )
-                    for exemplar in layer.exemplars(request.unit.index)
-                ],
+                dataset=layer.manifest.dataset,
+                exemplars=[_told(exemplar) for exemplar in _asked(layer, request)],
             )
 
-        return await self._thread.run(read, Deadline.of(context), doing="reading")
+        return await asyncio.to_thread(read)
 
     @override
-    async def GetThreshold(
-        self, request: exemplars_pb2.GetThresholdRequest, context: _Context[Any, Any]
-    ) -> exemplars_pb2.GetThresholdResponse:
-        def read() -> exemplars_pb2.GetThresholdResponse:
-            layer = self._store.find(request.subject, request.unit.layer, request.subject_revision)
-            return exemplars_pb2.GetThresholdResponse(
-                threshold=layer.threshold(request.unit.index), subject_revision=layer.manifest.subject_revision
+    async def GetStatistics(
+        self, request: exemplars_pb2.GetStatisticsRequest, context: _Context[Any, Any]
+    ) -> exemplars_pb2.GetStatisticsResponse:
+        def read() -> exemplars_pb2.GetStatisticsResponse:
+            layer = self._find(request)
+            known = layer.statistics(request.unit.index)
+            return exemplars_pb2.GetStatisticsResponse(
+                threshold=known.threshold,
+                subject_revision=layer.manifest.subject_revision,
+                dataset=layer.manifest.dataset,
+                mean=known.mean,
+                density=known.density,
+                edges=() if known.edges is None else known.edges.tolist(),
+                counts=() if known.histogram is None else known.histogram.tolist(),
             )
 
-        return await self._thread.run(read, Deadline.of(context), doing="reading")
+        return await asyncio.to_thread(read)
+
+    def _find(self, request: exemplars_pb2.GetExemplarsRequest | exemplars_pb2.GetStatisticsRequest) -> ExemplarLayer:
+        return self._store.find(request.subject, request.unit.layer, request.subject_revision, request.dataset)
 
 
-def exemplars_service(store: ExemplarStore, thread: ModelThread) -> Hosted:
+def exemplars_service(store: ExemplarStore) -> Hosted:
     """Return the service for a server to host."""
     return Hosted(
         exemplars_pb2.DESCRIPTOR.services_by_name["ExemplarsService"],
         exemplars_pb2_grpc.add_ExemplarsServiceServicer_to_server,
-        ExemplarsServicer(store, thread),
+        ExemplarsServicer(store),
     )
+
+
+def _asked(layer: ExemplarLayer, request: exemplars_pb2.GetExemplarsRequest) -> Sequence[Exemplar]:
+    unit, count = request.unit.index, request.count
+    if not request.HasField("quantiles"):
+        return layer.exemplars(unit, count or None)
+    low, high = request.quantiles.low, request.quantiles.high
+    if not 0 <= low < high <= 1:
+        raise InvalidRequestError(
+            f"there are no quantiles from {low} to {high}; 0 ≤ low < high ≤ 1", reason="QUANTILES_INVALID"
+        )
+    return layer.sampled(unit, low, high, count or _SAMPLED)
+
+
+def _told(exemplar: Exemplar) -> exemplars_pb2.Exemplar:
+    picture = exemplar.picture
+    message = exemplars_pb2.Exemplar(
+        picture=type_pb2.Picture(data=picture.data, media_type=read_header(picture.data).media_type),
+        activation=exemplar.activation,
+        frame=picture.frame.to_proto(),
+        dataset_index=picture.index,
+        title=picture.title,
+    )
+    if exemplar.map is not None:
+        message.map.CopyFrom(map_to_proto(exemplar.map))
+    elif exemplar.mask is not None:
+        message.mask.CopyFrom(mask_to_proto(exemplar.mask))
+    return message

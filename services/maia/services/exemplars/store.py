@@ -1,19 +1,23 @@
 """Exemplar sets on disk.
 
-    <store>/sets/<subject>/<subject revision>-<dataset revision>-<size>/
+    <store>/sets/<subject>/<dataset and revisions>/
         manifest.json
-        frames.npy              float64 (dataset size, 4): left, top, right, bottom
-        <n>/indices.npy         int64   (units, top), of layer n of the manifest
-        <n>/activations.npy     float32 (units, top), descending
-        <n>/thresholds.npy      float32 (units,)
-        <n>/maps.npy            float16 (units, top, h, w)
-    <store>/datasets/           the original pictures, see `dataset`
+        report.json             pictures that were skipped, and why
+        pictures.bin            the pictures that some unit needs, each once, as they came, one after the other
+        pictures.npy            int64 (pictures, 3): place in the dataset, ascending; offset; length
+        frames.npy              float64 (pictures, 4): left, top, right, bottom
+        titles.json             what people call them
+        samples.npy             int64 (samples,): places in the dataset
+        <n>/*.npy               of layer n of the manifest: what `LayerArrays` has
 
 A request's names are only ever compared with those in manifests, never made into paths.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,24 +29,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maia.services.exemplars.dataset import dataset_folder, picture_path
 from maia.services.exemplars.folders import new_folder
-from maia.services.exemplars.model import Exemplar, Manifest
-from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError, OutOfRangeError
+from maia.services.exemplars.model import (
+    FORMAT,
+    Exemplar,
+    KeptPicture,
+    LayerArrays,
+    Manifest,
+    Statistics,
+    StoredLayer,
+)
+from maia.wire.errors import InternalError, NotFoundError, OutOfRangeError, PreconditionError
 from maia.wire.maps import Frame
 
+__all__ = ["ExemplarLayer", "ExemplarStore", "SetWriter"]
+
 _MANIFEST: Final = "manifest.json"
-_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True, slots=True)
-class LayerArrays:
-    """The arrays of one layer, as the module says."""
-
-    indices: NDArray[np.int64]
-    activations: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
-    maps: NDArray[np.float16]
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_CHARS: Final = 60
 
 
 class ExemplarStore:
@@ -60,55 +64,72 @@ class ExemplarStore:
         """Return all sets, the newest of a subject first."""
         return [manifest for _, manifest in self._sets()]
 
-    def find(self, subject: str, layer: str, revision: str = "") -> ExemplarLayer:
-        """Return one layer of a subject's set.
+    def find(self, subject: str, layer: str, revision: str = "", dataset: str = "") -> ExemplarLayer:
+        """Return one layer of a subject's set; the newest, if there are several.
 
         Args:
             subject: Its name.
             layer: Its layer.
-            revision: Of the subject; "" for the newest set.
+            revision: Of the subject; "" for any. A set whose revision nobody knows comes after those that agree.
+            dataset: Its name; "" for any.
 
         Raises:
             NotFoundError: EXEMPLARS_MISSING, metadata "subject"; the message says how to build them.
+            PreconditionError: STORE_FORMAT: the set was written by another version.
             InternalError: EXEMPLARS_DAMAGED.
         """
-        sets = [(folder, manifest) for folder, manifest in self._sets(subject) if manifest.subject == subject]
+        others: list[PreconditionError] = []
+        sets = [found for found in self._sets(subject, others) if found[1].subject == subject]
+        if not sets and others:
+            raise others[0]
         if not sets:
             raise _missing(subject, f"there are no exemplars of {subject!r:.100} in {self._root}")
-        exact = [(folder, manifest) for folder, manifest in sets if revision in {"", manifest.subject_revision}]
+        of_dataset = [found for found in sets if dataset in {"", found[1].dataset}]
+        if not of_dataset:
+            stored = ", ".join(dict.fromkeys(manifest.dataset for _, manifest in sets))
+            raise _missing(subject, f"there are exemplars of {subject} in {stored}, not in {dataset!r:.100}")
+        exact = [found for found in of_dataset if revision in {"", found[1].subject_revision}]
+        exact += [found for found in of_dataset if found not in exact and not found[1].subject_revision]
         if not exact:
-            stored = sets[0][1].subject_revision
-            raise _missing(subject, f"the exemplars of {subject} are of its revision {stored}, not {revision:.100}")
-        folder, manifest = exact[0]
-        for number, stored_layer in enumerate(manifest.layers):
-            if stored_layer.name == layer:
-                return ExemplarLayer(self._root, folder, manifest, number)
-        layers = ", ".join(stored_layer.name for stored_layer in manifest.layers)
+            known = of_dataset[0][1].subject_revision
+            raise _missing(subject, f"the exemplars of {subject} are of its revision {known}, not {revision:.100}")
+        for folder, manifest in exact:
+            for number, stored_layer in enumerate(manifest.layers):
+                if stored_layer.name == layer:
+                    return ExemplarLayer(folder, manifest, number)
+        layers = ", ".join(dict.fromkeys(layer.name for _, manifest in exact for layer in manifest.layers))
         raise _missing(subject, f"there are exemplars of {subject} for {layers}, not for layer {layer!r:.100}")
 
     def folder_of(self, manifest: Manifest) -> Path:
-        """Return where a set is, or will be.
+        """Return where a set is, or will be."""
+        layers = hashlib.sha256(json.dumps([layer.model_dump() for layer in manifest.layers]).encode()).hexdigest()
+        parts = [
+            manifest.subject_revision or "imported",
+            _safe(manifest.dataset),
+            manifest.dataset_revision,
+            f"{manifest.dataset_size}",
+            f"top{manifest.top}",
+            layers[:8],
+        ]
+        return self._root / "sets" / _safe(manifest.subject) / "-".join(parts)
 
-        Raises:
-            InvalidRequestError: NAME_INVALID: the subject's name or revision cannot be that of a folder.
-        """
-        key = f"{manifest.subject_revision}-{manifest.dataset_revision}-{manifest.dataset_size}"
-        for name in (manifest.subject, key):
-            if not _SAFE_NAME.fullmatch(name):
-                raise InvalidRequestError(f"{name!r:.120} cannot name a folder", reason="NAME_INVALID")
-        return self._root / "sets" / manifest.subject / key
+    def like(self, manifest: Manifest) -> Manifest | None:
+        """Return what the stored set of the same pass says of itself, None if there is none.
 
-    def has(self, manifest: Manifest) -> bool:
-        """Whether a set is stored.
+        Args:
+            manifest: Its `samples` do not count: how many could be read is known only afterwards.
 
         Raises:
             InternalError: EXEMPLARS_DAMAGED: its folder is there, but not what it should hold.
         """
-        folder = self.folder_of(manifest)
-        if not folder.exists():
-            return False
-        with _damage(folder / _MANIFEST, folder, manifest.subject):
-            return Manifest.model_validate_json((folder / _MANIFEST).read_bytes()) == manifest
+        path = self.folder_of(manifest) / _MANIFEST
+        if not path.parent.exists():
+            return None
+        with _damage(path, path.parent, manifest.subject):
+            stored = _manifest(path, path.stat().st_mtime_ns)
+            if stored.model_copy(update={"samples": manifest.samples}) != manifest:
+                raise ValueError("of another pass")
+            return stored
 
     @contextmanager
     def writing(self, manifest: Manifest) -> Iterator[SetWriter]:
@@ -117,22 +138,31 @@ class ExemplarStore:
             yield SetWriter(building)
             (building / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def _sets(self, subject: str | None = None) -> list[tuple[Path, Manifest]]:
-        """All sets, or those in one subject's folder: what is damaged elsewhere is none of its business."""
-        dated = sorted(
-            (
-                (path.stat().st_mtime_ns, path)
-                for path in (self._root / "sets").glob(f"*/[!.]*/{_MANIFEST}")
-                if subject in {None, path.parent.parent.name}
-            ),
-            reverse=True,
-        )
-        return [(path.parent, _manifest(path, changed)) for changed, path in dated]
+    def _sets(
+        self, subject: str | None = None, others: list[PreconditionError] | None = None
+    ) -> list[tuple[Path, Manifest]]:
+        """All sets, or those in one subject's folder: what is damaged elsewhere is none of its business.
+
+        Args:
+            subject: Its name; None for all.
+            others: Is told of sets that another version has written, which are left out.
+        """
+        within = "*" if subject is None else _safe(subject)
+        paths = (self._root / "sets").glob(f"{within}/[!.]*/{_MANIFEST}")
+        dated = sorted(((path.stat().st_mtime_ns, path) for path in paths), reverse=True)
+        sets = []
+        for changed, path in dated:
+            try:
+                sets.append((path.parent, _manifest(path, changed)))
+            except PreconditionError as error:
+                if others is not None:
+                    others.append(error)
+        return sets
 
 
 @dataclass(frozen=True, slots=True)
 class SetWriter:
-    """Writes the arrays of a set."""
+    """Writes a set's files into a folder that is not there yet for anybody else."""
 
     folder: Path
 
@@ -140,100 +170,242 @@ class SetWriter:
         """Write layer `number` of the manifest."""
         layer = self.folder / str(number)
         layer.mkdir()
-        for name in LayerArrays.__slots__:
-            np.save(layer / f"{name}.npy", getattr(arrays, name), allow_pickle=False)
+        for field in dataclasses.fields(LayerArrays):
+            array = getattr(arrays, field.name)
+            if array is not None:
+                np.save(layer / f"{field.name}.npy", array, allow_pickle=False)
 
-    def write_frames(self, frames: NDArray[np.float64]) -> None:
-        """Write the frames, float64 of shape (dataset size, 4)."""
-        np.save(self.folder / "frames.npy", frames, allow_pickle=False)
+    def write_pictures(self, pictures: Iterator[KeptPicture], samples: Sequence[int] = ()) -> None:
+        """Write pictures as they come.
+
+        Args:
+            pictures: By their places in the dataset, ascending.
+            samples: Places of the sample, ascending.
+        """
+        places: list[tuple[int, int, int]] = []
+        frames, titles = [], []
+        offset = 0
+        with (self.folder / "pictures.bin").open("wb") as pack:
+            for picture in pictures:
+                pack.write(picture.data)
+                places.append((picture.index, offset, len(picture.data)))
+                offset += len(picture.data)
+                frames.append(dataclasses.astuple(picture.frame))
+                titles.append(picture.title)
+        np.save(self.folder / "pictures.npy", np.array(places, np.int64).reshape(-1, 3), allow_pickle=False)
+        np.save(self.folder / "frames.npy", np.array(frames, np.float64).reshape(-1, 4), allow_pickle=False)
+        np.save(self.folder / "samples.npy", np.array(samples, np.int64), allow_pickle=False)
+        (self.folder / "titles.json").write_text(json.dumps(titles, ensure_ascii=False), encoding="utf-8")
+
+    def write_report(self, skipped: Sequence[dict[str, object]]) -> None:
+        """Write which pictures were skipped, and why."""
+        told = json.dumps({"skipped": list(skipped)}, indent=1, ensure_ascii=False)
+        (self.folder / "report.json").write_text(told + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class ExemplarLayer:
     """One layer of an exemplar set."""
 
-    root: Path
     folder: Path
     manifest: Manifest
     number: int
 
-    def threshold(self, unit: int) -> float:
-        """Return the level of a unit's masks.
+    @property
+    def layer(self) -> StoredLayer:
+        """Its part of the manifest."""
+        return self.manifest.layers[self.number]
+
+    @property
+    def arrays(self) -> LayerArrays:
+        """All that is stored of it, mapped into memory.
+
+        Raises:
+            InternalError: EXEMPLARS_DAMAGED.
+        """
+        others = [field.name for field in dataclasses.fields(LayerArrays)][2:]
+        return LayerArrays(self._array("indices"), self._array("activations"), *map(self._optional, others))
+
+    def statistics(self, unit: int) -> Statistics:
+        """Return what is known of a unit's values.
 
         Raises:
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
+            NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer.
             InternalError: EXEMPLARS_DAMAGED.
         """
-        self._check(unit)
-        return float(self._array("thresholds")[unit])
+        row = self.row(unit)
+        threshold, mean, density, edges, histogram = (
+            None if array is None else array[row]
+            for array in map(self._optional, ("thresholds", "mean", "density", "edges", "histogram"))
+        )
+        return Statistics(
+            None if threshold is None or not np.isfinite(threshold) else float(threshold),
+            None if mean is None else float(mean),
+            None if density is None else float(density),
+            edges,
+            histogram,
+        )
 
-    def exemplars(self, unit: int) -> list[Exemplar]:
+    def exemplars(self, unit: int, most: int | None = None) -> list[Exemplar]:
         """Return a unit's top pictures, highest activation first.
 
+        Args:
+            unit: Which.
+            most: How many at most; None for all.
+
         Raises:
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
+            NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer.
             InternalError: EXEMPLARS_DAMAGED.
         """
-        self._check(unit)
-        manifest = self.manifest
-        pictures = dataset_folder(self.root, manifest.dataset, manifest.dataset_revision, manifest.dataset_size)
-        indices: Sequence[int] = self._array("indices")[unit].tolist()
-        frames = self._loaded(self.folder / "frames.npy", (manifest.dataset_size, 4))
-        activations, maps = self._array("activations")[unit].tolist(), np.array(self._array("maps")[unit])
+        row = self.row(unit)
+        indices = self._array("indices")[row][:most]
+        activations = self._array("activations")[row]
+        kept = [rank for rank, index in enumerate(indices.tolist()) if index >= 0]
+        pictures = self._pictures([int(indices[rank]) for rank in kept])
         return [
-            Exemplar(
-                png=self._picture(picture_path(pictures, index)),
-                activation=activation,
-                frame=Frame(*frames[index].tolist()),
-                map=maps[rank],
-                dataset_index=index,
-            )
-            for rank, (index, activation) in enumerate(zip(indices, activations, strict=True))
+            Exemplar(picture, float(activations[rank]), *self._region(row, rank))
+            for rank, picture in zip(kept, pictures, strict=True)
         ]
 
-    def _check(self, unit: int) -> None:
-        layer = self.manifest.layers[self.number]
-        if not 0 <= unit < layer.units:
-            raise OutOfRangeError(
-                f"{self.manifest.subject} {layer.name} has units 0 to {layer.units - 1}, not {unit}",
-                reason="UNIT_OUT_OF_RANGE",
-                metadata={"layer": layer.name, "index": str(unit), "units": str(layer.units)},
-            )
+    def sampled(self, unit: int, low: float, high: float, most: int) -> list[Exemplar]:
+        """Return pictures of the set's sample whose activation is between two quantiles of the sample's.
 
-    def _picture(self, path: Path) -> bytes:
-        with _damage(path, path.parent, self.manifest.subject):
-            data = path.read_bytes()
-            if not data:
-                raise ValueError("empty")
-            return data
+        Args:
+            unit: Which.
+            low: From 0.
+            high: To 1.
+            most: How many at most, spread evenly over those that there are.
+
+        Returns:
+            Highest activation first, without maps or masks.
+
+        Raises:
+            OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
+            NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer, or no sample.
+            InternalError: EXEMPLARS_DAMAGED.
+        """
+        row = self.row(unit)
+        activations = self._optional("sampled")
+        if activations is None or not activations.shape[1]:
+            raise _missing(self.manifest.subject, f"the exemplars in {self.folder} hold no sample of the dataset")
+        samples = self._loaded(self.folder / "samples.npy", (self.manifest.samples,))
+        own = np.asarray(activations[row])
+        order = np.argsort(own, kind="stable")
+        count = len(order)
+        within = order[int(np.floor(low * count)) : int(np.ceil(high * count))][::-1]
+        if len(within) > most:
+            within = within[np.linspace(0, len(within) - 1, most).round().astype(np.intp)]
+        pictures = self._pictures([int(samples[place]) for place in within])
+        return [Exemplar(picture, float(own[place])) for picture, place in zip(pictures, within, strict=True)]
+
+    def row(self, unit: int) -> int:
+        """Return the row of a unit in the arrays; raises as `exemplars`."""
+        if not 0 <= unit < self.layer.units:
+            raise OutOfRangeError(
+                f"{self.manifest.subject} {self.layer.name} has units 0 to {self.layer.units - 1}, not {unit}",
+                reason="UNIT_OUT_OF_RANGE",
+                metadata={"layer": self.layer.name, "index": str(unit), "units": str(self.layer.units)},
+            )
+        units = self._optional("units")
+        if units is None:
+            return unit
+        found = int(np.searchsorted(units, unit))
+        if found == len(units) or units[found] != unit:
+            raise _missing(
+                self.manifest.subject,
+                f"there are exemplars for {len(units)} units of {self.layer.name}, not for unit {unit}",
+            )
+        return found
+
+    def _region(self, row: int, rank: int) -> tuple[NDArray[np.float16] | None, NDArray[np.bool_] | None]:
+        if self.manifest.regions == "maps":
+            return np.array(self._array("maps")[row, rank]), None
+        height, width = self.layer.map_height, self.layer.map_width
+        bits = np.unpackbits(self._array("masks")[row, rank], count=height * width)
+        return None, bits.reshape(height, width).view(np.bool_)
+
+    def _pictures(self, indices: Sequence[int]) -> list[KeptPicture]:
+        table = self._loaded(self.folder / "pictures.npy", (None, 3))
+        frames = self._loaded(self.folder / "frames.npy", (len(table), 4))
+        titles = _titles(self.folder / "titles.json")
+        path = self.folder / "pictures.bin"
+        pictures = []
+        with self._damage(path), path.open("rb") as pack:
+            for index in indices:
+                place = int(np.searchsorted(table[:, 0], index))
+                if place == len(table) or table[place, 0] != index:
+                    raise ValueError(f"no picture {index}")
+                _, offset, length = table[place].tolist()
+                pack.seek(offset)
+                data = pack.read(length)
+                if not length or len(data) != length:
+                    raise ValueError("it ends too early")
+                pictures.append(KeptPicture(index, titles[place], data, Frame(*frames[place].tolist())))
+        return pictures
+
+    def _optional(self, name: str) -> NDArray[Any] | None:
+        """An array that a set need not have."""
+        return self._array(name) if (self.folder / str(self.number) / f"{name}.npy").exists() else None
 
     def _array(self, name: str) -> NDArray[Any]:
-        layer, top = self.manifest.layers[self.number], self.manifest.top
-        shapes: dict[str, tuple[int, ...]] = {
-            "thresholds": (layer.units,),
-            "maps": (layer.units, top, layer.map_height, layer.map_width),
+        path = self.folder / str(self.number) / f"{name}.npy"
+        rows, top, layer = None, self.manifest.top, self.layer
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "indices": (rows, top),
+            "activations": (rows, top),
+            "maps": (rows, top, layer.map_height, layer.map_width),
+            "masks": (rows, top, (layer.map_height * layer.map_width + 7) // 8),
+            "edges": (rows, None),
+            "histogram": (rows, None),
+            "sampled": (rows, self.manifest.samples),
         }
-        return self._loaded(self.folder / str(self.number) / f"{name}.npy", shapes.get(name, (layer.units, top)))
+        return self._loaded(path, shapes.get(name, (rows,)))
 
-    def _loaded(self, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
-        with _damage(path, self.folder, self.manifest.subject):
+    def _loaded(self, path: Path, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        with self._damage(path):
             array = _opened(path)
-            if array.shape != shape:
+            wrong = len(array.shape) != len(shape) or any(
+                side not in {None, actual} for side, actual in zip(shape, array.shape, strict=True)
+            )
+            if wrong:
                 raise ValueError(f"shape {array.shape}, not {shape}")
             return array
 
+    @contextmanager
+    def _damage(self, path: Path) -> Iterator[None]:
+        with _damage(path, self.folder, self.manifest.subject):
+            yield
 
-@lru_cache(maxsize=512)
+
+@lru_cache(maxsize=1024)
 def _opened(path: Path) -> NDArray[Any]:
     """Map an array into memory once; a set never changes under its name."""
     array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
+@lru_cache(maxsize=64)
+def _titles(path: Path) -> list[str]:
+    with _damage(path, path.parent, path.parent.parent.name):
+        titles: list[str] = json.loads(path.read_bytes())
+        return titles
+
+
 @lru_cache(maxsize=512)
 def _manifest(path: Path, _changed: int) -> Manifest:
     with _damage(path, path.parent, path.parent.parent.name):
-        return Manifest.model_validate_json(path.read_bytes())
+        told = json.loads(path.read_bytes())
+        written = told.get("format") if isinstance(told, dict) else None
+        if isinstance(written, int) and written != FORMAT:
+            advice = "install that version" if written > FORMAT else f"remove {path.parent} and build them again"
+            raise PreconditionError(
+                f"the exemplars in {path.parent} are of format {written}, and this version reads {FORMAT}: {advice}",
+                reason="STORE_FORMAT",
+                metadata={"path": str(path.parent), "format": str(written)},
+            )
+        return Manifest.model_validate(told)
 
 
 @contextmanager
@@ -241,13 +413,19 @@ def _damage(path: Path, folder: Path, subject: str) -> Iterator[None]:
     """Say what to do when a file of the store is not what was written; Pydantic's errors are ValueErrors too."""
     try:
         yield
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, IndexError) as error:
         raise InternalError(
             f"{path} is damaged or missing; remove {folder} and build the exemplars again: "
             f"maia exemplars build --model {subject:.100}",
             reason="EXEMPLARS_DAMAGED",
             metadata={"path": str(path)},
         ) from error
+
+
+def _safe(name: str) -> str:
+    """A folder's name, for people to recognise and never the same for two names."""
+    plain = _UNSAFE.sub("_", name).strip("._")[:_NAME_CHARS]
+    return name if plain == name else f"{plain}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _missing(subject: str, what: str) -> NotFoundError:

@@ -13,7 +13,7 @@ from maia.services._runtime.model_thread import ModelThread
 from maia.services._runtime.queue import BatchQueue
 from maia.services.subject.ablating import ablation_job
 from maia.services.subject.backends.networks import catalogue
-from maia.services.subject.backends.networks.options import NetworkOptions, Precision
+from maia.services.subject.backends.networks.options import NetworkOptions
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scenes_cnn.backend import ScenesCnn
 from maia.services.subject.cache import AnswerCache
@@ -53,17 +53,9 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
             "start a server for each",
             reason="SETTING_INVALID",
         )
-    options = NetworkOptions(
-        device=settings.device,
-        precision=Precision(settings.precision),
-        model_dir=settings.model_dir,
-        offline=settings.offline,
-        weights=settings.weights,
-        directions=settings.direction_files,
-    )
     cache = AnswerCache(settings.cache_mb * _MEGABYTE)
     subjects = Subjects(
-        lambda name: SUBJECTS[name]() if name in SUBJECTS else catalogue.load(name, options),
+        lambda name: load_subject(name, settings.network),
         names,
         thread,
         max_bytes=int(settings.memory_gb * 1e9),
@@ -83,6 +75,21 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
         for name in settings.model:
             await subjects.get(name)
         yield [subject_service(subjects, Looking(queue, cache, metrics), ablations)]
+
+
+def load_subject(name: str, options: NetworkOptions) -> Subject:
+    """Load a subject by name.
+
+    Args:
+        name: What `--model` takes.
+        options: How a network is loaded.
+
+    Raises:
+        NotFoundError: SUBJECT_UNKNOWN, metadata "valid".
+        PreconditionError: What loading raises.
+    """
+    _check(name)
+    return SUBJECTS[name]() if name in SUBJECTS else catalogue.load(name, options)
 
 
 def _check(name: str) -> None:

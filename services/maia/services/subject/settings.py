@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from maia.services.subject.backends.networks.options import DirectionsFile
+from maia.services.subject.backends.networks.options import DirectionsFile, NetworkOptions, Precision
 from maia.wire.settings import ServerSettings
 
 
@@ -81,10 +81,13 @@ class SubjectSettings(ServerSettings):
         return sizes
 
     @property
-    def direction_files(self) -> tuple[DirectionsFile, ...]:
-        """What `directions` names."""
-        files = []
-        for one in self.directions:
-            layer, separator, path = one.partition("=")
-            files.append(DirectionsFile(Path(path), layer) if separator else DirectionsFile(Path(one)))
-        return tuple(files)
+    def network(self) -> NetworkOptions:
+        """How a network is loaded."""
+        return NetworkOptions(
+            device=self.device,
+            precision=Precision(self.precision),
+            model_dir=self.model_dir,
+            offline=self.offline,
+            weights=self.weights,
+            directions=tuple(map(DirectionsFile.parse, self.directions)),
+        )

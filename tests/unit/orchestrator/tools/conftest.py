@@ -63,6 +63,8 @@ class World:
     exemplars: bool = True
     threshold: float = 100.0
     broken_picture: bool = False
+    more_layers: list[subject_pb2.Layer] = field(default_factory=list)
+    classes_after: int = 2
 
     def hear(self, request: Any, context: Any) -> None:
         self.asked.append(request)
@@ -80,19 +82,37 @@ class Subject(subject_pb2_grpc.SubjectServiceServicer):
 
     @override
     async def ListSubjects(self, request: Any, context: Any) -> subject_pb2.ListSubjectsResponse:
-        return subject_pb2.ListSubjectsResponse(subjects=["reds", "greens"])
+        return subject_pb2.ListSubjectsResponse(subjects=["reds", "greens"], loaded=["reds"])
 
     @override
     async def GetSubject(self, request: Any, context: Any) -> subject_pb2.GetSubjectResponse:
         self.world.hear(request, context)
         if request.subject != "reds":
             raise NotFoundError("no such subject", reason="SUBJECT_UNKNOWN", metadata={"valid": "reds"})
-        layers = [subject_pb2.Layer(name="layer1", units=8, map_height=2, map_width=3)]
-        return subject_pb2.GetSubjectResponse(subject="reds", title="Red.", layers=layers, input_size=16, revision="r1")
+        kind = subject_pb2.LAYER_KIND_CHANNEL
+        layers = [subject_pb2.Layer(name="layer1", units=8, map_height=2, map_width=3, kind=kind)]
+        return subject_pb2.GetSubjectResponse(
+            subject="reds",
+            title="Red.",
+            layers=[*layers, *self.world.more_layers],
+            input_size=16,
+            revision="r1",
+            precision="bfloat16",
+            classes=["red", "other"],
+        )
 
     @override
     async def AblateUnit(self, request: Any, context: Any) -> subject_pb2.AblateUnitResponse:
-        raise NotImplementedError
+        """A picture is as red as its red channel; held, as the value says."""
+        self.world.hear(request, context)
+        reds = [float(decode_picture(one, index=index)[..., 0].mean()) for index, one in enumerate(request.pictures)]
+        value = float(np.mean(reds)) if request.own_mean else request.value
+        after = [value / 255, 1 - value / 255][: self.world.classes_after]
+        return subject_pb2.AblateUnitResponse(
+            pictures=[subject_pb2.AblatedPicture(before=[red / 255, 1 - red / 255], after=after) for red in reds],
+            value=value,
+            precision="bfloat16",
+        )
 
     @override
     async def MeasureUnits(self, request: Any, context: Any) -> subject_pb2.MeasureUnitsResponse:
@@ -179,10 +199,10 @@ class Exemplars(exemplars_pb2_grpc.ExemplarsServiceServicer):
         return response
 
     @override
-    async def GetThreshold(self, request: Any, context: Any) -> exemplars_pb2.GetThresholdResponse:
+    async def GetStatistics(self, request: Any, context: Any) -> exemplars_pb2.GetStatisticsResponse:
         self.world.hear(request, context)
         self.check()
-        return exemplars_pb2.GetThresholdResponse(threshold=self.world.threshold, subject_revision="r1")
+        return exemplars_pb2.GetStatisticsResponse(threshold=self.world.threshold, subject_revision="r1")
 
 
 class Description(description_pb2_grpc.DescriptionServiceServicer):

@@ -10,6 +10,9 @@ from maia.orchestrator.clients import (
     Connection,
     EditItem,
     GenerateItem,
+    Layer,
+    LayerKind,
+    Pooling,
     Region,
     Servers,
     SubjectClient,
@@ -18,6 +21,7 @@ from maia.orchestrator.clients import (
     open_servers,
 )
 from maia.orchestrator.conversation import Picture
+from maia.subject.v1 import subject_pb2
 from maia.wire.channels import open_channel
 from maia.wire.deadline import Deadline
 from maia.wire.errors import DeadlineExceededError, InternalError, NotFoundError, UnavailableError
@@ -38,8 +42,18 @@ def red(value: int) -> Picture:
 async def test_a_subject_is_described_with_its_layers(servers: Servers) -> None:
     info = await servers.subject.info("reds", TERMS)
     assert (info.name, info.revision, info.input_size) == ("reds", "r1", 16)
-    assert [(layer.name, layer.units, layer.map_size) for layer in info.layers] == [("layer1", 8, (2, 3))]
+    assert info.layers == (Layer("layer1", 8, (2, 3), LayerKind.CHANNEL),)
+    assert (info.precision, info.classes) == ("bfloat16", ("red", "other"))
     assert await servers.subject.subjects(TERMS) == ("reds", "greens")
+    assert await servers.subject.loaded(TERMS) == ("reds",)
+
+
+async def test_a_kind_of_layer_that_this_client_does_not_know_is_no_channel(servers: Servers, world: Any) -> None:
+    kinds: list[Any] = [subject_pb2.LAYER_KIND_CLASS, subject_pb2.LAYER_KIND_DIRECTION, 0, 99]
+    world.more_layers = [subject_pb2.Layer(name=f"layer{kind}", kind=kind) for kind in kinds]
+    info = await servers.subject.info("reds", TERMS)
+    expected = [LayerKind.CLASS, LayerKind.DIRECTION, LayerKind.UNKNOWN, LayerKind.UNKNOWN]
+    assert [layer.kind for layer in info.layers[1:]] == expected
 
 
 async def test_an_unknown_subject_comes_out_as_our_error(servers: Servers) -> None:
@@ -57,6 +71,33 @@ async def test_measuring_answers_by_picture_and_unit(servers: Servers) -> None:
     assert response.map.dtype == np.float16
     assert response.map.tolist() == [[200, 200], [200, 200]]
     assert response.frame == Frame(0, 0, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "sent"), [(Pooling.MAX, subject_pb2.POOLING_MAX), (Pooling.MEAN, subject_pb2.POOLING_MEAN)]
+)
+async def test_the_server_is_told_how_to_pool(servers: Servers, world: Any, pooling: Pooling, sent: int) -> None:
+    await servers.subject.measure("reds", [red(10)], [Unit("layer1", 3)], TERMS, pooling=pooling)
+    assert world.asked[-1].pooling == sent
+
+
+async def test_an_ablation_says_what_was_and_what_is(servers: Servers) -> None:
+    unit, pictures = Unit("layer1", 3), [red(51), red(153)]
+    held = await servers.subject.ablate("reds", pictures, unit, 0.0, TERMS)
+    assert (held.value, held.precision) == (0.0, "bfloat16")
+    assert [effect.before.tolist() for effect in held.effects] == [pytest.approx([0.2, 0.8]), pytest.approx([0.6, 0.4])]
+    assert [effect.after.tolist() for effect in held.effects] == [[0, 1], [0, 1]]
+    assert held.effects[0].before.dtype == np.float32
+    assert not held.effects[0].before.flags.writeable
+    own = await servers.subject.ablate("reds", pictures, unit, None, TERMS)
+    assert own.value == 102
+    assert own.effects[1].after.tolist() == pytest.approx([0.4, 0.6])
+
+
+async def test_an_ablation_that_forgets_classes_is_the_servers_fault(servers: Servers, world: Any) -> None:
+    world.classes_after = 1
+    with pytest.raises(InternalError, match="1 items where 2 were asked for"):
+        await servers.subject.ablate("reds", [red(1)], Unit("layer1", 3), 0.0, TERMS)
 
 
 async def test_pictures_come_with_their_true_size_and_type(servers: Servers) -> None:

@@ -87,7 +87,7 @@ async def test_the_dataset_gives_the_threshold(bench: Any) -> None:
     await bench.tools().call_neuron(bench.picture(90))
     assert bench.events(ImageAdded)[-1].view["threshold"] == 100.0
     await bench.tools().call_neuron(bench.picture(91))
-    assert len(bench.world.of(exemplars_pb2.GetThresholdRequest)) == 1
+    assert len(bench.world.of(exemplars_pb2.GetStatisticsRequest)) == 1
 
 
 async def test_without_a_dataset_the_map_gives_the_threshold_and_the_agent_is_told_once(bench: Any) -> None:

@@ -49,6 +49,6 @@ def test_buckets_ascend(sizes: str) -> None:
 
 
 def test_directions_name_their_layer_or_leave_it_to_the_file() -> None:
-    one, other = settings_of(directions="layer4=a.safetensors, b.safetensors").direction_files
+    one, other = settings_of(directions="layer4=a.safetensors, b.safetensors").network.directions
     assert (one.layer, one.path) == ("layer4", Path("a.safetensors"))
     assert (other.layer, other.path) == (None, Path("b.safetensors"))

@@ -79,6 +79,20 @@ class Layout:
                 tokens = output[self.prefix :, row]
         return tokens[:, chosen].T.reshape(-1, self.height, self.width)
 
+    def values(self, output: Tensor) -> Tensor:
+        """Return the maps of all units and pictures of a batch, as a view if that can be: (pictures, places, units)."""
+        match self.form:
+            case Form.MAP:
+                return output.permute(0, 2, 3, 1).flatten(1, 2)
+            case Form.MAP_LAST:
+                return output.flatten(1, 2)
+            case Form.TOKENS:
+                return output[:, self.prefix :]
+            case Form.TOKENS_FIRST:
+                return output[self.prefix :].transpose(0, 1)
+            case Form.VECTOR:
+                return output.unsqueeze(1)
+
     def hold(self, output: Tensor, unit: int, value: float) -> None:
         """Set a unit to a value in every picture, at every place of its map, in place."""
         match self.form:

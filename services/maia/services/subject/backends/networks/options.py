@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 
 class Precision(StrEnum):
@@ -28,6 +29,12 @@ class DirectionsFile:
     path: Path
     layer: str | None = None
     name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `FILE` or `LAYER=FILE`."""
+        layer, separator, path = text.partition("=")
+        return cls(Path(path), layer) if separator else cls(Path(text))
 
 
 @dataclass(frozen=True, slots=True)

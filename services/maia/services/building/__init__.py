@@ -1,0 +1,1 @@
+"""Finds the exemplars of a subject: one pass over a dataset, in one process or many."""

@@ -1,0 +1,157 @@
+"""`python -m maia.services.building`: finds the exemplars of a subject, in one process or as one part of many."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from maia.services._runtime.memory import keep_freed_memory
+from maia.services._runtime.program import QUIET_THREADS
+from maia.services.building.plan import BATCH, SAMPLES, Shard
+from maia.services.exemplars.model import TOP
+from maia.services.exemplars.settings import default_store
+from maia.wire.errors import InvalidRequestError
+from maia.wire.logs import configure_logs
+from maia.wire.program import reporting_errors
+from maia.wire.settings import load_settings
+
+_PROGRAM: Final = "python -m maia.services.building"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build or merge, and return the exit code."""
+    return reporting_errors(lambda: _run(*_parser().parse_known_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Find the dataset pictures that drive each unit most. How a network is loaded is said as to "
+        "the subject server: by its flags (--device, --precision, --weights, …), environment and table of settings.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="pass over a dataset, or over a part of it")
+    merge = commands.add_parser("merge", help="put the parts of a pass together; no model is loaded")
+    for one in (build, merge):
+        one.add_argument(
+            "--model", required=one is build, default="", help="the subject, as the subject server takes it"
+        )
+        one.add_argument(
+            "--dataset", default="scenes", help="scenes, a folder of pictures, tars or tables (%(default)s)"
+        )
+        one.add_argument("--size", type=int, help="take only the first so many pictures")
+        one.add_argument("--split", help="of a Hugging Face dataset")
+        one.add_argument("--column", help="of a Hugging Face dataset")
+        one.add_argument("--store", type=Path, default=default_store(), help="folder of the exemplars (%(default)s)")
+        one.add_argument("--json", action="store_true", help="tell the progress as lines of JSON on standard output")
+    build.add_argument("--end-with-stdin", action="store_true", help="stop when standard input closes")
+    build.add_argument("--layers", default="", help="separated by commas; all of the subject if not given")
+    build.add_argument("--batch", type=int, default=BATCH, help="pictures in one pass of the network (%(default)s)")
+    build.add_argument("--top", type=int, default=TOP, help="pictures to keep of each unit (%(default)s)")
+    build.add_argument(
+        "--samples", type=int, default=SAMPLES, help="random pictures to keep for all units (%(default)s)"
+    )
+    build.add_argument("--shards", type=int, default=1, help="parts of the whole pass (%(default)s)")
+    build.add_argument("--shard", type=int, help="which part to do, from 0")
+    return parser
+
+
+def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
+    os.environ.setdefault(*QUIET_THREADS)
+    keep_freed_memory()
+    configure_logs(level="warning")
+    # Torch: `--help` must not pay for it.
+    from maia.services.building.build import Build, build, merge
+    from maia.services.building.passing import Step, Wanted
+    from maia.services.subject.settings import SubjectSettings
+
+    where = {name: getattr(chosen, name) for name in ("dataset", "store", "size", "split", "column")}
+    tell = _telling(as_json=chosen.json)
+
+    def heard(step: Step) -> None:
+        tell({"doing": step.doing, "done": step.done, "total": step.total})
+
+    if chosen.command == "merge":
+        built = merge(Build(chosen.model, **where), heard)
+    else:
+        asked = Build(
+            chosen.model,
+            **where,
+            wanted=Wanted(_names(chosen.layers), chosen.batch, chosen.top, chosen.samples),
+            options=load_settings(SubjectSettings, "subject", others, program=_PROGRAM).network,
+            shard=_shard(chosen),
+        )
+        built = build(asked, heard, _stops(with_stdin=chosen.end_with_stdin).is_set)
+    tell(
+        {
+            "built": built.manifest is not None,
+            "anew": built.anew,
+            "subject": built.plan.subject,
+            "units": sum(layer.units for layer in built.plan.layers),
+            "pictures": built.plan.size,
+            "skipped": [{"title": one.title, "why": one.why} for one in built.skipped],
+            "pass": built.plan.key,
+        }
+    )
+
+
+def _stops(*, with_stdin: bool) -> threading.Event:
+    """An event that is set by the first signal, or by the parent's end; a second signal interrupts at once."""
+    asked = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        asked.set()
+        signal.signal(number, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        asked.set()
+
+    if with_stdin:
+        threading.Thread(target=wait, daemon=True).start()
+    return asked
+
+
+def _shard(chosen: argparse.Namespace) -> Shard:
+    if chosen.shard is None and chosen.shards > 1:
+        raise InvalidRequestError(
+            f"which of the {chosen.shards} parts? Name it with --shard, from 0 to {chosen.shards - 1}",
+            reason="SHARD_INVALID",
+        )
+    return Shard(chosen.shard or 0, chosen.shards)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _telling(*, as_json: bool) -> Callable[[dict[str, object]], None]:
+    if as_json:
+
+        def tell(fact: dict[str, object]) -> None:
+            sys.stdout.write(json.dumps(fact) + "\n")
+            sys.stdout.flush()
+    else:
+
+        def tell(fact: dict[str, object]) -> None:
+            if "doing" in fact:
+                sys.stderr.write(f"\r{fact['doing']} {fact['done']} of {fact['total']} pictures ")
+            else:
+                sys.stderr.write("\n" + json.dumps(fact, indent=1) + "\n")
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

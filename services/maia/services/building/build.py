@@ -1,0 +1,160 @@
+"""A whole build: a subject loaded, its pass over a dataset, and the set written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maia.services.building.datasets.dataset import Dataset, open_dataset
+from maia.services.building.finishing import finish
+from maia.services.building.passing import Pass, Step, Wanted, run_part
+from maia.services.building.plan import Plan, Shard
+from maia.services.building.states import Skipped, State, folder_of, storing
+from maia.services.exemplars.model import Manifest
+from maia.services.exemplars.store import ExemplarStore
+from maia.services.subject.backends.networks.options import NetworkOptions
+from maia.services.subject.hosting import load_subject
+from maia.wire.errors import InvalidRequestError, NotFoundError
+
+__all__ = ["Build", "Built", "build", "merge"]
+
+Watch = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What to build.
+
+    Attributes:
+        subject: Its name, as `--model` takes it.
+        dataset: "scenes", or where it lies on disk; see `datasets`.
+        store: Root of the exemplar store.
+        wanted: Of the pass.
+        size: Pictures of the dataset, its first; None for all.
+        column: Of a table with pictures.
+        split: Of a dataset with several.
+        options: How a network is loaded.
+        shard: Which part to do; the whole alone is also finished.
+    """
+
+    subject: str
+    dataset: str
+    store: Path
+    wanted: Wanted = field(default_factory=Wanted)
+    size: int | None = None
+    column: str | None = None
+    split: str | None = None
+    options: NetworkOptions = field(default_factory=NetworkOptions)
+    shard: Shard = field(default_factory=Shard)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of it.
+
+    Attributes:
+        plan: What the pass was.
+        manifest: Of the set; None if other parts of it have to be done and merged yet.
+        skipped: Pictures that were left out; empty if the set was there already.
+        anew: Whether it was built now.
+    """
+
+    plan: Plan
+    manifest: Manifest | None = None
+    skipped: tuple[Skipped, ...] = ()
+    anew: bool = True
+
+
+def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], bool] = lambda: False) -> Built:
+    """Find the exemplars of a subject, or of a part of a dataset; what was done before is not done again.
+
+    Args:
+        asked: What to build.
+        on_step: Is told how far it is.
+        stopped: Whether to stop the pass; the same call goes on from there.
+
+    Raises:
+        CancelledError: It was stopped.
+        NotFoundError: SUBJECT_UNKNOWN or LAYER_UNKNOWN.
+        InvalidRequestError: TOP_INVALID or SHARD_INVALID.
+        PreconditionError: What cannot be loaded, read, or written.
+        InternalError: STATE_DAMAGED or EXEMPLARS_DAMAGED.
+    """
+    shard = asked.shard
+    if not 0 <= shard.index < shard.count:
+        raise InvalidRequestError(
+            f"there is no part {shard.index} of {shard.count}; they are numbered 0 to {shard.count - 1}",
+            reason="SHARD_INVALID",
+        )
+    dataset = _dataset(asked, on_step)
+    the_pass = Pass.of(load_subject(asked.subject, asked.options), dataset, asked.store, asked.wanted)
+    plan = the_pass.plan
+    with storing(asked.store):
+        asked.store.mkdir(parents=True, exist_ok=True)
+    stored = ExemplarStore(asked.store).like(plan.manifest(0))
+    if stored is not None:
+        return Built(plan, stored, anew=False)
+    run_part(the_pass, shard, on_step=on_step, stopped=stopped)
+    if shard.count > 1:
+        return Built(plan)
+    return _finished(plan, dataset, 1, asked.store, on_step)
+
+
+def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
+    """Put the parts of a pass together, which are in the store.
+
+    Args:
+        asked: The dataset and the store; of the subject, its name at most: nothing is loaded.
+        on_step: Is told how far it is.
+
+    Raises:
+        NotFoundError: PARTS_MISSING: no part of such a pass is in the store.
+        PreconditionError: PARTS_MISSING: some are not; NO_PICTURES or STORE_UNWRITABLE.
+        InvalidRequestError: PASS_AMBIGUOUS: the parts are of several passes.
+        InternalError: STATE_DAMAGED.
+    """
+    dataset = _dataset(asked, on_step)
+    found: dict[str, tuple[Plan, int]] = {}
+    for path in sorted((asked.store / "passes").glob("*/*-of-*.npz")):
+        state = State.load(path, header=True)
+        if state is not None and _belongs(state.plan, asked, dataset):
+            found[state.plan.key] = (state.plan, state.shard.count)
+    if not found:
+        raise NotFoundError(
+            f"no parts of a pass over {dataset.name} are in {asked.store}; make them: maia exemplars build --shards N "
+            "--shard NUMBER",
+            reason="PARTS_MISSING",
+        )
+    if len(found) > 1:
+        passes = "; ".join(
+            f"{plan.subject} ({plan.key[:6]}, {len(plan.layers)} layers, batches of {plan.batch})"
+            for plan, _ in found.values()
+        )
+        raise InvalidRequestError(
+            f"the parts in {asked.store} are of several passes: {passes:.1000}; name the subject with --model, or "
+            "remove the folders below passes/ that are not wanted",
+            reason="PASS_AMBIGUOUS",
+        )
+    ((plan, count),) = found.values()
+    return _finished(plan, dataset, count, asked.store, on_step)
+
+
+def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
+    same = (plan.dataset, plan.dataset_revision, plan.size) == (dataset.name, dataset.revision, len(dataset))
+    return same and asked.subject in {"", plan.subject} and folder_of(asked.store, plan).exists()
+
+
+def _finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
+    manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
+    return Built(plan, manifest, tuple(skipped))
+
+
+def _dataset(asked: Build, on_step: Watch) -> Dataset:
+    def heard(doing: str, done: int, total: int) -> None:
+        on_step(Step(doing, done, total))
+
+    with storing(asked.store):
+        return open_dataset(
+            asked.dataset, store=asked.store, size=asked.size, column=asked.column, split=asked.split, progress=heard
+        )

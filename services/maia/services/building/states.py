@@ -1,0 +1,147 @@
+"""The state of a part of a pass, on disk: what it goes on from after it was killed, and what is merged in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maia.services.building.plan import Plan, Shard
+from maia.wire.errors import InternalError, PreconditionError
+
+__all__ = ["Skipped", "State", "folder_of", "storing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A picture that was left out.
+
+    Attributes:
+        slot: Its place in the dataset.
+        title: What people call it.
+        why: In words.
+    """
+
+    slot: int
+    title: str
+    why: str
+
+
+@dataclass(slots=True)
+class State:
+    """How far a part is.
+
+    Attributes:
+        plan: Of the pass.
+        shard: Which part.
+        next_batch: The first batch that is not in it.
+        skipped: So far.
+        layers: What `LayerTally.state` returned, by layer.
+    """
+
+    plan: Plan
+    shard: Shard
+    next_batch: int
+    skipped: list[Skipped] = field(default_factory=list)
+    layers: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the part is over."""
+        return self.next_batch >= self.shard.batches(self.plan).stop
+
+    def save(self, folder: Path) -> None:
+        """Write it in place of what was there; a kill or a full disk leaves the one or the other, whole.
+
+        Raises:
+            PreconditionError: STORE_UNWRITABLE.
+        """
+        path = folder / self.shard.file_name
+        part = path.with_suffix(f".{os.getpid()}.part")
+        told = {
+            "plan": self.plan.model_dump(),
+            "shard": [self.shard.index, self.shard.count],
+            "next_batch": self.next_batch,
+            "skipped": [[one.slot, one.title, one.why] for one in self.skipped],
+        }
+        arrays = {f"{name}/{part}": array for name, layer in self.layers.items() for part, array in layer.items()}
+        header = np.frombuffer(json.dumps(told).encode(), np.uint8)
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as file:
+                    np.savez(file, allow_pickle=False, header=header, **arrays)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(path)
+            finally:
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path, *, header: bool = False) -> State | None:
+        """Return what was saved; None if there is nothing.
+
+        Args:
+            path: Of the file.
+            header: Leave `layers` out, which are large.
+
+        Raises:
+            InternalError: STATE_DAMAGED.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                told = json.loads(saved["header"].tobytes())
+                layers: dict[str, dict[str, NDArray[Any]]] = {}
+                for key in saved.files:
+                    if key != "header" and not header:
+                        name, _, part = key.rpartition("/")
+                        layers.setdefault(name, {})[part] = saved[key]
+            return cls(
+                Plan.model_validate(told["plan"]),
+                Shard(*told["shard"]),
+                told["next_batch"],
+                [Skipped(*one) for one in told["skipped"]],
+                layers,
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InternalError(
+                f"{path} is damaged ({type(error).__name__}); remove it, and that part of the pass begins anew",
+                reason="STATE_DAMAGED",
+                metadata={"path": str(path)},
+            ) from error
+
+
+def folder_of(store: Path, plan: Plan) -> Path:
+    """Return where the states of a pass are."""
+    return store / "passes" / plan.key
+
+
+@contextmanager
+def storing(store: Path) -> Iterator[None]:
+    """Say what to do when something cannot be written.
+
+    Raises:
+        PreconditionError: STORE_UNWRITABLE.
+    """
+    try:
+        yield
+    except OSError as error:
+        # NumPy raises one without a number when the disk is full.
+        why = error.strerror or "the disk may be full"
+        raise PreconditionError(
+            f"nothing can be written in {store}: {why}; make room there or choose another folder. What was done so far "
+            "is kept, and the same command goes on from there",
+            reason="STORE_UNWRITABLE",
+            metadata={"store": str(store)},
+        ) from error
