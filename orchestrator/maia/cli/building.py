@@ -81,7 +81,7 @@ async def _run(config: Config, command: str, what: str, asked: Mapping[str, obje
         progress.stage(what)
         result = await run_program(_MODULE, (command, "--store", str(store), *flags), progress, what)
         progress.done(_told(result))
-        for line in _skipped(result):
+        for line in [*map(visible, result["notes"]), *_skipped(result)]:
             progress.note(line)
     if result["built"]:
         Console().print(f"Exemplars: {store}", highlight=False, soft_wrap=True)

@@ -81,11 +81,13 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
     if chosen.command == "merge":
         built = merge(Build(chosen.model, **where), heard)
     else:
+        settings = load_settings(SubjectSettings, "subject", others, program=_PROGRAM)
         asked = Build(
             chosen.model,
             **where,
             wanted=Wanted(_names(chosen.layers), chosen.batch, chosen.top, chosen.samples),
-            options=load_settings(SubjectSettings, "subject", others, program=_PROGRAM).network,
+            options=settings.network,
+            photographs=settings.photographs,
             shard=_shard(chosen),
         )
         built = build(asked, heard, _stops(with_stdin=chosen.end_with_stdin).is_set)
@@ -97,6 +99,7 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
             "units": sum(layer.units for layer in built.plan.layers),
             "pictures": built.plan.size,
             "skipped": [{"title": one.title, "why": one.why} for one in built.skipped],
+            "notes": list(built.notes),
             "pass": built.plan.key,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from maia.services.building.states import Skipped, State, folder_of, storing
 from maia.services.exemplars.model import Manifest
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.subject.backends.networks.options import NetworkOptions
+from maia.services.subject.backends.photograph_neurons.options import PhotographOptions
 from maia.services.subject.hosting import load_subject
 from maia.wire.errors import InvalidRequestError, NotFoundError
 
@@ -35,6 +37,7 @@ class Build:
         column: Of a table with pictures.
         split: Of a dataset with several.
         options: How a network is loaded.
+        photographs: Of synthetic_neurons.
         shard: Which part to do; the whole alone is also finished.
     """
 
@@ -46,6 +49,7 @@ class Build:
     column: str | None = None
     split: str | None = None
     options: NetworkOptions = field(default_factory=NetworkOptions)
+    photographs: PhotographOptions = field(default_factory=PhotographOptions)
     shard: Shard = field(default_factory=Shard)
 
 
@@ -58,12 +62,14 @@ class Built:
         manifest: Of the set; None if other parts of it have to be done and merged yet.
         skipped: Pictures that were left out; empty if the set was there already.
         anew: Whether it was built now.
+        notes: What people should know of the dataset.
     """
 
     plan: Plan
     manifest: Manifest | None = None
     skipped: tuple[Skipped, ...] = ()
     anew: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], bool] = lambda: False) -> Built:
@@ -82,22 +88,26 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
         InternalError: STATE_DAMAGED or EXEMPLARS_DAMAGED.
     """
     shard = asked.shard
+    if shard.count < 1:
+        raise InvalidRequestError(f"a pass cannot be cut into {shard.count} parts", reason="SHARD_INVALID")
     if not 0 <= shard.index < shard.count:
         raise InvalidRequestError(
             f"there is no part {shard.index} of {shard.count}; they are numbered 0 to {shard.count - 1}",
             reason="SHARD_INVALID",
         )
     dataset = _dataset(asked, on_step)
-    the_pass = Pass.of(load_subject(asked.subject, asked.options), dataset, asked.store, asked.wanted)
+    the_pass = Pass.of(
+        load_subject(asked.subject, asked.options, asked.photographs), dataset, asked.store, asked.wanted
+    )
     plan = the_pass.plan
     with storing(asked.store):
         asked.store.mkdir(parents=True, exist_ok=True)
     stored = ExemplarStore(asked.store).like(plan.manifest(0))
     if stored is not None:
-        return Built(plan, stored, anew=False)
+        return Built(plan, stored, anew=False, notes=dataset.notes)
     run_part(the_pass, shard, on_step=on_step, stopped=stopped)
     if shard.count > 1:
-        return Built(plan)
+        return Built(plan, notes=dataset.notes)
     return _finished(plan, dataset, 1, asked.store, on_step)
 
 
@@ -115,11 +125,14 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
         InternalError: STATE_DAMAGED.
     """
     dataset = _dataset(asked, on_step)
-    found: dict[str, tuple[Plan, int]] = {}
+    found: dict[str, Plan] = {}
+    over: dict[str, Counter[int]] = {}
     for path in sorted((asked.store / "passes").glob("*/*-of-*.npz")):
         state = State.load(path, header=True)
         if state is not None and _belongs(state.plan, asked, dataset):
-            found[state.plan.key] = (state.plan, state.shard.count)
+            key = state.plan.key
+            found[key] = state.plan
+            over.setdefault(key, Counter())[state.shard.count] += int(state.done)
     if not found:
         raise NotFoundError(
             f"no parts of a pass over {dataset.name} are in {asked.store}; make them: maia exemplars build --shards N "
@@ -129,14 +142,16 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
     if len(found) > 1:
         passes = "; ".join(
             f"{plan.subject} ({plan.key[:6]}, {len(plan.layers)} layers, batches of {plan.batch})"
-            for plan, _ in found.values()
+            for plan in found.values()
         )
         raise InvalidRequestError(
             f"the parts in {asked.store} are of several passes: {passes:.1000}; name the subject with --model, or "
             "remove the folders below passes/ that are not wanted",
             reason="PASS_AMBIGUOUS",
         )
-    ((plan, count),) = found.values()
+    ((key, plan),) = found.items()
+    # A pass that was cut otherwise first, and given up, may have left parts of that.
+    count = max(over[key], key=lambda count: over[key][count] / count)
     return _finished(plan, dataset, count, asked.store, on_step)
 
 
@@ -147,7 +162,7 @@ def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
 
 def _finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
     manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
-    return Built(plan, manifest, tuple(skipped))
+    return Built(plan, manifest, tuple(skipped), notes=dataset.notes)
 
 
 def _dataset(asked: Build, on_step: Watch) -> Dataset:

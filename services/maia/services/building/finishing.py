@@ -15,10 +15,10 @@ from maia.services.building.passing import Step
 from maia.services.building.plan import Plan, Shard
 from maia.services.building.sketch import Distribution
 from maia.services.building.states import Skipped, State, folder_of, storing
-from maia.services.building.tally import FRACTION, LayerTally
+from maia.services.building.tally import LayerTally
 from maia.services.exemplars.model import QUANTILE, KeptPicture, LayerArrays, Manifest
 from maia.services.exemplars.store import ExemplarStore
-from maia.wire.errors import PreconditionError
+from maia.wire.errors import MaiaError, PreconditionError
 from maia.wire.maps import Frame
 
 __all__ = ["finish"]
@@ -45,7 +45,8 @@ def finish(
         The set's manifest, and the pictures that were left out.
 
     Raises:
-        PreconditionError: PARTS_MISSING, NO_PICTURES or STORE_UNWRITABLE.
+        PreconditionError: PARTS_MISSING, NO_PICTURES, STORE_UNWRITABLE, or PICTURE_GONE: one that was read in the pass
+            cannot be read any more.
         InternalError: STATE_DAMAGED.
     """
     folder = folder_of(store, plan)
@@ -99,7 +100,17 @@ def _gathered(
     """Each picture that a leader or the sample needs, once."""
     wanted = sorted(frames)
     for done, slot in enumerate(wanted, 1):
-        yield KeptPicture(slot, dataset.title(slot), dataset.read(slot), Frame(*frames[slot].tolist()))
+        try:
+            data = dataset.read(slot)
+        except (MaiaError, OSError) as error:
+            why = error.message if isinstance(error, MaiaError) else error.strerror or str(error)
+            raise PreconditionError(
+                f"{dataset.title(slot)} was read before and cannot be read any more: {why:.500}; what was measured is "
+                "kept: put it back and run the same command again",
+                reason="PICTURE_GONE",
+                metadata={"title": dataset.title(slot)[:200]},
+            ) from error
+        yield KeptPicture(slot, dataset.title(slot), data, Frame(*frames[slot].tolist()))
         on_step(Step("gathering", done, len(wanted)))
 
 
@@ -114,13 +125,12 @@ def _arrays(tally: LayerTally, samples: NDArray[np.intp]) -> LayerArrays:
         edges.append(wide_edges)
         histogram.append(wide)
         totals.append(wide.sum(axis=1))
-    total = np.concatenate(totals)
     return LayerArrays(
         indices=tally.leaders.slots,
         activations=tally.leaders.activations,
         maps=tally.leaders.maps,
         thresholds=np.concatenate(thresholds),
-        mean=tally.whole / total + tally.fraction / (total * FRACTION),
+        mean=tally.sums.means(np.concatenate(totals)),
         density=np.concatenate(density),
         edges=np.concatenate(edges),
         histogram=np.concatenate(histogram),

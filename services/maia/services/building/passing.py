@@ -82,8 +82,18 @@ class Pass:
 
         Raises:
             NotFoundError: LAYER_UNKNOWN, metadata "valid".
-            InvalidRequestError: TOP_INVALID: more leaders than pictures.
+            InvalidRequestError: TOP_INVALID: more leaders than pictures. BATCH_INVALID, SAMPLES_INVALID: too few.
         """
+        if wanted.batch < 1:
+            raise InvalidRequestError(
+                f"{wanted.batch} pictures are no batch; take at least 1", reason="BATCH_INVALID",
+                metadata={"batch": str(wanted.batch)},
+            )
+        if wanted.samples < 0:
+            raise InvalidRequestError(
+                f"{wanted.samples} pictures are no sample; take 0 or more", reason="SAMPLES_INVALID",
+                metadata={"samples": str(wanted.samples)},
+            )
         if not 1 <= wanted.top <= len(dataset):
             raise InvalidRequestError(
                 f"{wanted.top} pictures of each unit cannot be kept of a dataset of {len(dataset)}; choose 1 to "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,12 @@ BATCH: Final = 32
 SAMPLES: Final = 500
 """Pictures of the sample, if the dataset has so many."""
 
-_STATE: Final = 1  # of the files of a pass that is not over
-
 
 class Plan(BaseModel):
     """Parts of one pass, made on whatever machines, belong together if their plans are equal.
 
     Attributes:
+        state: Format of the files of a pass that is not over.
         subject: Its name.
         subject_revision: Of its weights and code.
         layers: In the order of the pass.
@@ -40,7 +39,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    state: int = _STATE
+    state: Literal[1] = 1
     subject: str
     subject_revision: str
     layers: tuple[StoredLayer, ...]

@@ -2,8 +2,8 @@
 
 A bin holds the float32 numbers with the same sign, exponent and first seven bits of the fraction, from 2^-40 to 2^24;
 smaller ones are in the two bins next to zero, larger ones in the outermost. So a quantile is off by no more than the
-width of a bin, a 128th of itself (0.8 %), or by 2^-40. Counts are whole numbers: their sum does not depend on who adds
-which part first.
+width of a bin, a 128th of itself (0.8 %), or by 2^-40; one among the outermost is not known. Counts are whole numbers:
+their sum does not depend on who adds which part first.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ class Distribution:
     counts: NDArray[np.int64]
 
     def quantile(self, q: float) -> NDArray[np.float32]:
-        """Return a quantile of each unit's values, interpolated within its bin; NaN for a unit without values."""
+        """Return a quantile of each unit's values, interpolated within its bin; NaN if nobody knows it.
+
+        That is so for a unit without values, and for a quantile of which is known only that it is beyond ±2^24.
+        """
         borders = _borders()
         below = np.cumsum(self.counts, axis=1)
         total = below[:, -1]
@@ -123,6 +126,8 @@ class Distribution:
         found = np.full(len(total), np.nan)
         for unit in np.flatnonzero(total):
             bin_ = int(np.searchsorted(below[unit], wanted[unit], side="right"))
+            if bin_ in {0, BINS - 1}:
+                continue
             count = self.counts[unit, bin_]
             share = (wanted[unit] - (below[unit, bin_] - count) + 0.5) / count
             found[unit] = borders[bin_] + (borders[bin_ + 1] - borders[bin_]) * min(max(share, 0.0), 1.0)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia.services.building.plan import Plan, Shard
+from maia.services.exemplars.folders import is_abandoned, process_mark
 from maia.wire.errors import InternalError, PreconditionError
 
 __all__ = ["Skipped", "State", "folder_of", "storing"]
@@ -65,7 +66,7 @@ class State:
             PreconditionError: STORE_UNWRITABLE.
         """
         path = folder / self.shard.file_name
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = folder / f"{path.stem}.{process_mark()}.part"
         told = {
             "plan": self.plan.model_dump(),
             "shard": [self.shard.index, self.shard.count],
@@ -76,6 +77,9 @@ class State:
         header = np.frombuffer(json.dumps(told).encode(), np.uint8)
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            for other in folder.glob(f"{path.stem}.*.part"):
+                if is_abandoned(other.name.removeprefix(f"{path.stem}.").removesuffix(".part")):
+                    other.unlink(missing_ok=True)
             try:
                 with part.open("wb") as file:
                     np.savez(file, allow_pickle=False, header=header, **arrays)

@@ -13,14 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maia.services.building.exact_sums import ExactSums
 from maia.services.building.leaders import Arrivals, Leaders
 from maia.services.building.sketch import ValueSketch
 from maia.services.exemplars.model import StoredLayer
 
-__all__ = ["FRACTION", "LayerTally", "NotFiniteError", "Workers"]
-
-FRACTION: Final = 2**40
-"""Sums are kept as whole numbers and fractions of this, so that they do not depend on the order of adding."""
+__all__ = ["LayerTally", "NotFiniteError", "Workers"]
 
 _FLOAT16_MAX: Final = 65504.0
 
@@ -53,8 +51,7 @@ class LayerTally:
     Attributes:
         layer: Which.
         leaders: The pictures that drive each unit most.
-        whole: int64, (units,): sums of all values, rounded down.
-        fraction: int64, (units,): what that leaves, in `FRACTION`.
+        sums: Of all values of each unit.
         sampled: float32, (units, samples): activations on the sample; NaN where there is none.
         sample_frames: float64, (samples, 4): of the sample's pictures; NaN where there is none.
     """
@@ -70,8 +67,7 @@ class LayerTally:
         """
         self.layer: Final = layer
         self.leaders = Leaders.none(layer.units, top, layer.map_height, layer.map_width)
-        self.whole = np.zeros(layer.units, np.int64)
-        self.fraction = np.zeros(layer.units, np.int64)
+        self.sums = ExactSums(layer.units)
         self.sampled = np.full((layer.units, len(samples)), np.nan, np.float32)
         self.sample_frames = np.full((len(samples), 4), np.nan)
         self._samples: Final = samples
@@ -90,14 +86,12 @@ class LayerTally:
             NotFiniteError: A value is no number; nothing was taken in.
         """
         maxima = values.amax(dim=1).cpu().numpy()
-        sums = values.sum(dim=1).cpu().numpy().astype(np.float64)
+        sums = _sums(values, workers)
         wrong = ~(np.isfinite(sums) & np.isfinite(maxima))
         if wrong.any():
             picture, unit = (int(place[0]) for place in np.nonzero(wrong))
             raise NotFiniteError(unit, int(slots[picture]))
-        whole = np.floor(sums)
-        self.whole += whole.astype(np.int64).sum(axis=0)
-        self.fraction += np.rint((sums - whole) * FRACTION).astype(np.int64).sum(axis=0)
+        self.sums.add(sums)
         known = np.flatnonzero(np.isin(slots, self._samples))
         places = np.searchsorted(self._samples, slots[known])
         self.sampled[:, places] = maxima[known].T
@@ -130,8 +124,7 @@ class LayerTally:
             "slots": self.leaders.slots,
             "frames": self.leaders.frames,
             "maps": self.leaders.maps,
-            "whole": self.whole,
-            "fraction": self.fraction,
+            "sums": self.sums.pieces,
             "sampled": self.sampled,
             "sample_frames": self.sample_frames,
             "counted": counted,
@@ -141,9 +134,25 @@ class LayerTally:
     def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take in what another part of the dataset has brought; into an empty one, that alone."""
         self.leaders.merge(Leaders(*(state[name] for name in ("activations", "slots", "frames", "maps"))))
-        self.whole += state["whole"]
-        self.fraction += state["fraction"]
+        self.sums.merge(state["sums"])
         for mine, other in ((self.sampled, state["sampled"]), (self.sample_frames, state["sample_frames"])):
             there = ~np.isnan(other)
             mine[there] = other[there]
         self._sketch.merge(state["counted"], state["counts"])
+
+
+def _sums(values: Tensor, workers: Workers) -> NDArray[np.float64]:
+    """The sum of each unit's values in each picture, (pictures, units).
+
+    In float64, for float32 would leave seven digits of a mean; where the values are, if it knows such numbers.
+    """
+    if values.device.type not in {"cpu", "mps"}:
+        return values.sum(dim=1, dtype=torch.float64).cpu().numpy()
+    return np.stack(list(workers.pool.map(_sums_of_one, values.cpu().numpy())))
+
+
+def _sums_of_one(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    # NumPy casts on the way, in pieces that stay in a core's cache; PyTorch would make a copy of all first.
+    with np.errstate(invalid="ignore"):  # infinities of both signs; the caller refuses what comes of them
+        sums: NDArray[np.float64] = np.add.reduce(values, axis=0, dtype=np.float64)
+        return sums
