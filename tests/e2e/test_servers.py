@@ -39,6 +39,11 @@ def draw(maia: Maia) -> None:
     picture.save(maia.folder / "circle.png")
 
 
+def activation(table: str, picture: str) -> float:
+    """The third column of a picture's row."""
+    return float(next(line.split()[2] for line in table.splitlines() if line.split()[:1] == [picture]))
+
+
 def test_up_serves_measure_and_doctor_until_ctrl_c(maia: Maia, flags: list[str], no_processes_left: Left) -> None:
     draw(maia)
     with maia.start("up", "--model", "scene-neurons", *flags) as process:
@@ -62,6 +67,10 @@ def test_up_serves_measure_and_doctor_until_ctrl_c(maia: Maia, flags: list[str],
         measured = maia("measure", subject, exemplars, "--model", "scene-neurons", "--unit", "mono:23", *pictures)
         assert measured.code == 0, measured.err
         assert "the exemplars" in measured.out
+        unit = ("--model", "scene-neurons", "--unit", "mono:23")
+        mean = maia("measure", subject, exemplars, *unit, "--pooling", "mean", "circle.png")
+        assert "mean activation" in mean.out
+        assert 0 < activation(mean.out, "circle.png") < activation(measured.out, "circle.png")
 
         second = maia("up", "--no-build", "--model", "scene-neurons", *flags)
         assert second.code == 2, second.err

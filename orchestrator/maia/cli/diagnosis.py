@@ -20,6 +20,8 @@ from rich.text import Text
 from maia.cli.config import KEYS, Config
 from maia.cli.errors import DONE, FAILED, CommandError
 from maia.cli.folders import check_writable, nearest
+from maia.cli.hub import hub_rows
+from maia.cli.introduction import hosted
 from maia.cli.isolation import sandbox_rows
 from maia.cli.results import results_console
 from maia.cli.rows import Row, table_of
@@ -56,7 +58,14 @@ async def diagnose(config: Config) -> int:
         The exit code: 0 if the embedded demo can run.
     """
     parts = await asyncio.gather(
-        _python(), _packages(), sandbox_rows(config), _accelerators(), _servers(config), _keys(config), _folders(config)
+        _python(),
+        _packages(),
+        sandbox_rows(config),
+        _accelerators(),
+        _servers(config),
+        _keys(config),
+        hub_rows(config),
+        _folders(config),
     )
     rows = [row for part in parts for row in part]
     show(results_console(), rows)
@@ -137,9 +146,8 @@ async def _introduction(connection: Connection) -> str:
     terms = Terms.within(_SERVER_S)
     match connection.name:
         case "subject":
-            client = SubjectClient(connection)
-            infos = [await client.info(name, terms) for name in await client.subjects(terms)]
-            return ", ".join(f"{info.name} {info.revision}" for info in infos)
+            found = await hosted(SubjectClient(connection), terms)
+            return ", ".join(f"{name} {info.revision}" if info else f"{name} on demand" for name, info in found.items())
         case "generation":
             generator = await GenerationClient(connection).generator(terms)
             return f"{generator.name} {generator.revision}"

@@ -27,8 +27,8 @@ def doctor(
 ) -> int:
     """Say what works on this machine, and what to do about the rest.
 
-    Python, sandbox, servers, keys (never shown), accelerators, folders. The exit code is 0 if `maia demo` can run. For
-    example:
+    Python, sandbox, servers, keys and the token of the Hugging Face hub (never shown), accelerators, folders. The exit
+    code is 0 if `maia demo` can run. For example:
 
         maia doctor
     """

@@ -22,6 +22,7 @@ def measure(
     unit: Annotated[
         list[str] | None, typer.Option(metavar="LAYER:INDEX", help="For example layer3:12; may be given several times.")
     ] = None,
+    pooling: Annotated[str, typer.Option(metavar="max|mean", help="What of its map is a unit's activation.")] = "max",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the masked views go.", show_default="here")
     ] = None,
@@ -37,10 +38,12 @@ def measure(
     view of that name is replaced. For example:
 
         maia measure --up --model scenes-cnn --unit layer3:12 cat.png dog.jpg
+
+    `maia subjects` lists layers, `maia ablate` says what a unit is good for.
     """
     from maia.cli.asynchronous import run_async  # help must not pay for what measuring needs
     from maia.cli.config import load_config
-    from maia.cli.measurement import measure_files
+    from maia.cli.measurement import measure_files, parse_pooling
     from maia.cli.units import named_units
 
     settings = load_config(
@@ -52,4 +55,5 @@ def measure(
         }
     )
     units = named_units(model, unit or [])
-    return run_async(measure_files(settings, model or "", units, pictures, out or Path(), up=up))
+    how = parse_pooling(pooling)
+    return run_async(measure_files(settings, model or "", units, pictures, out or Path(), pooling=how, up=up))

@@ -18,23 +18,24 @@ from maia.cli.config import Config
 from maia.cli.errors import DONE, CommandError
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.folders import check_writable
+from maia.cli.picture_files import naming, read_picture
 from maia.cli.progress import Progress
 from maia.cli.results import results_console
 from maia.cli.servers import Deployment, connection, deployment
 from maia.cli.units import check_units
-from maia.orchestrator.clients import ExemplarsClient, SubjectClient, Terms, Unit
-from maia.orchestrator.conversation import Picture
+from maia.orchestrator.clients import ExemplarsClient, Pooling, SubjectClient, SubjectInfo, Terms, Unit
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.images import MaskRecipe
 from maia.orchestrator.report.visible import visible
-from maia.wire.errors import InvalidRequestError, NotFoundError
-from maia.wire.limits import MAX_PICTURE_BYTES
+from maia.wire.errors import NotFoundError
 from maia.wire.logs import configure_logs
 from maia.wire.maps import darken
-from maia.wire.pictures import Rgb, decode, encode_png, read_header
+from maia.wire.pictures import Rgb, decode, encode_png
 
 _NEEDED: Final = ("subject", "exemplars")
 _ASK_S: Final = 30.0
+_LOAD_S: Final = 1800.0
+"""How long a subject that is loaded on demand may take, and be downloaded in."""
 _MEASURE_S: Final = 300.0
 _ORIGIN: Final = {"exemplars": "the exemplars", "map": "this picture"}
 
@@ -49,7 +50,14 @@ class Measured:
 
 
 async def measure_files(
-    config: Config, model: str, units: Sequence[tuple[str, int]], files: Sequence[Path], out: Path, *, up: bool
+    config: Config,
+    model: str,
+    units: Sequence[tuple[str, int]],
+    files: Sequence[Path],
+    out: Path,
+    *,
+    pooling: Pooling,
+    up: bool,
 ) -> int:
     """Measure units on picture files, write the masked views and print a table.
 
@@ -59,6 +67,7 @@ async def measure_files(
         units: Layers and indices.
         files: PNG, JPEG or WebP.
         out: Folder of the views.
+        pooling: How a map becomes the activation.
         up: Start servers for this command only.
 
     Returns:
@@ -77,30 +86,21 @@ async def measure_files(
             if up:
                 await build_sets(config, where, [model], progress)
             progress.stage("measuring")
-            rows = await _measure(where, model, units, files, out, progress=progress)
-    show(results_console(), rows, out)
+            rows = await _measure(where, model, units, files, out, pooling=pooling, progress=progress)
+    show(results_console(), rows, out, pooling)
     return DONE
 
 
-def read_picture(file: Path) -> Picture:
-    """Read a picture file.
+def parse_pooling(text: str) -> Pooling:
+    """Return what `--pooling` says.
 
     Raises:
-        CommandError: There is no such file, or it is no picture that can be measured.
+        CommandError: There is no such pooling.
     """
     try:
-        if file.exists() and not (file.is_file() or file.is_dir()):
-            raise CommandError(f"{file} is no picture to measure: it is a device, a pipe or a socket, not a file")
-        if file.stat().st_size > MAX_PICTURE_BYTES:
-            raise CommandError(f"{file} is too large; at most {MAX_PICTURE_BYTES // 2**20} MiB are measured")
-        data = file.read_bytes()
-    except OSError as error:
-        raise CommandError(f"the picture {file} cannot be read: {error.strerror}") from error
-    try:
-        header = read_header(data)
-    except InvalidRequestError as error:
-        raise _refused(file, error) from error
-    return Picture(data, header.media_type, header.width, header.height)
+        return Pooling(text)
+    except ValueError:
+        raise CommandError(f"there is no --pooling {text!r:.50}; valid: {', '.join(Pooling)}") from None
 
 
 def view_files(files: Sequence[Path], units: Sequence[tuple[str, int]], out: Path) -> dict[tuple[Path, str, int], Path]:
@@ -121,11 +121,6 @@ def view_files(files: Sequence[Path], units: Sequence[tuple[str, int]], out: Pat
     return views
 
 
-def _refused(file: Path, error: InvalidRequestError) -> CommandError:
-    # What the wire says of "picture 0" of a request, said of the file.
-    return CommandError(f"{file} is no picture to measure: {error.message.partition(': ')[2] or error.message}")
-
-
 async def _measure(
     where: Deployment,
     model: str,
@@ -133,23 +128,22 @@ async def _measure(
     files: Sequence[Path],
     out: Path,
     *,
+    pooling: Pooling,
     progress: Progress,
 ) -> list[Measured]:
     async with connection(where, "subject") as one, connection(where, "exemplars") as other:
         subject, exemplars = SubjectClient(one), ExemplarsClient(other)
-        revision = await _checked(subject, model, units)
+        revision = (await checked(subject, model, units)).revision
         asked = [Unit(layer, index) for layer, index in units]
         thresholds = [await _threshold(exemplars, model, revision, unit) for unit in asked]
         views = view_files(files, units, out)
         rows: list[Measured] = []
         for number, file in enumerate(files, 1):
             picture = read_picture(file)
-            try:
+            with naming(file):
                 pixels = decode(picture.data)
-            except InvalidRequestError as error:
-                raise _refused(file, error) from error
             # One picture a request: a request has a largest size, and people have large photographs.
-            [answers] = await subject.measure(model, [picture], asked, Terms.within(_MEASURE_S))
+            [answers] = await subject.measure(model, [picture], asked, Terms.within(_MEASURE_S), pooling=pooling)
             for unit, threshold, answer in zip(asked, thresholds, answers, strict=True):
                 name = UnitName(model, unit.layer, unit.index)
                 recipe = MaskRecipe.of(name, answer.activation, answer.map, answer.frame, threshold)
@@ -160,13 +154,17 @@ async def _measure(
         return rows
 
 
-async def _checked(subject: SubjectClient, model: str, units: Sequence[tuple[str, int]]) -> str:
-    """Return the revision of a subject that has these units."""
-    info = await subject.info(model, Terms.within(_ASK_S))
+async def checked(subject: SubjectClient, model: str, units: Sequence[tuple[str, int]]) -> SubjectInfo:
+    """Return a subject that has these units; it is loaded if need be.
+
+    Raises:
+        CommandError: It has not.
+    """
+    info = await subject.info(model, Terms.within(_LOAD_S))
     sizes = {layer.name: layer.units for layer in info.layers}
     for layer, index in units:
         check_units(model, {layer: [index]}, sizes)
-    return info.revision
+    return info
 
 
 async def _threshold(exemplars: ExemplarsClient, model: str, revision: str, unit: Unit) -> float | None:
@@ -191,12 +189,12 @@ def _write_view(pixels: Rgb, recipe: MaskRecipe, file: Path) -> None:
         raise CommandError(f"the view {file} cannot be written: {error.strerror}; use another --out") from error
 
 
-def show(console: Console, rows: Sequence[Measured], out: Path) -> None:
+def show(console: Console, rows: Sequence[Measured], out: Path, pooling: Pooling) -> None:
     """Print one row per picture and unit."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("picture", overflow="fold")
     table.add_column("unit", no_wrap=True)
-    table.add_column("activation", justify="right")
+    table.add_column("activation" if pooling is Pooling.MAX else f"{pooling} activation", justify="right")
     table.add_column("threshold", justify="right")
     table.add_column("threshold from")
     table.add_column("view", overflow="fold")

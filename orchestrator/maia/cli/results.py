@@ -33,7 +33,7 @@ def truth_of(unit: UnitName) -> str | None:
 def canonical(label: str) -> str | None:
     """Return the form in which labels of the scene world are compared, None for a label that is none of its."""
     try:
-        from maia.services.scenes.concepts import canonical_label  # SciPy, which only the demo installs
+        from maia.services.scenes.labels import canonical_label  # SciPy, which only the demo installs
     except ModuleNotFoundError:
         return None
     return canonical_label(label)

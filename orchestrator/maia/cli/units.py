@@ -9,6 +9,7 @@ A unit that is named twice is meant once; the order is that of first naming.
 
 from __future__ import annotations
 
+import difflib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ Chosen = dict[str, tuple[int, ...]]
 _MOST: Final = 1_000_000
 """Most units in one list: a range such as 0-999999999 is a slip of the finger, not a wish."""
 
+_NAMES_SHOWN: Final = 12
+_NAME_CHARS: Final = 200  # comparing takes long with long ones
 _EXAMPLE: Final = "for example layer3=12,40:layer4=7 or layer3=12-15"
 
 
@@ -213,7 +216,16 @@ def _mode(mode: str | None, *, file: Path | None, count: int | None) -> UnitMode
 
 def _check_layer(model: str, layer: str, sizes: Mapping[str, int]) -> None:
     if layer not in sizes:
-        raise CommandError(f"{model} has no layer {layer!r}; valid: {', '.join(sizes)}")
+        raise CommandError(f"{model} has no layer {layer!r:.100}; {_valid(model, layer, list(sizes))}")
+
+
+def _valid(model: str, layer: str, names: Sequence[str]) -> str:
+    """Which layers there are: all, or of hundreds the nearest."""
+    if len(names) <= _NAMES_SHOWN:
+        return f"valid: {', '.join(names)}"
+    near = difflib.get_close_matches(layer[:_NAME_CHARS], names, _NAMES_SHOWN)
+    listed = f"perhaps {', '.join(near)}; " if near else ""
+    return f"{listed}`maia subjects {model}` lists all {len(names)}"
 
 
 def _draw(model: str, layer: str, size: int, count: int, seed: int) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ from maia.cli.run import run
 from maia.services.exemplars.dataset import DEFAULT_SIZE
 
 COMMANDS = (
-    ["demo"], ["run"], ["measure"], ["up"], ["serve"], ["exemplars", "build"], ["report"], ["doctor"],
-    ["sandbox", "run"], ["sandbox", "tiers"],
+    ["demo"], ["run"], ["subjects"], ["measure"], ["ablate"], ["up"], ["serve"], ["exemplars", "build"], ["report"],
+    ["doctor"], ["sandbox", "run"], ["sandbox", "tiers"],
 )  # fmt: skip
 UNIT = ["--model", "scene-neurons", "--units", "mono=1"]
 
@@ -82,6 +82,19 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
         (["measure", "--model", "m", "--unit", "3", "x.png"], "layer3:12"),
         (["measure", "--model", "m", "--unit", "a:3", "gone.png"], "gone.png cannot be read: No such file"),
         (["measure", "--model", "m", "--unit", "a:3", "text.png"], "text.png is no picture to measure"),
+        (
+            ["measure", "--model", "m", "--unit", "a:3", "--pooling", "sum", "x.png"],
+            "no --pooling 'sum'; valid: max, mean",
+        ),
+        (["ablate"], "PICTURE"),
+        (["ablate", "x.png"], "--model"),
+        (["ablate", "--model", "m", "x.png"], "--unit"),
+        (["ablate", "--model", "m", "--unit", "a:3", "gone.png"], "gone.png cannot be read: No such file"),
+        (["ablate", "--model", "m", "--unit", "a:3", "text.png"], "text.png is no picture to measure"),
+        (["ablate", "--model", "m", "--unit", "a:3", "--hold", "off", "x.png"], "--hold 'off' is nothing to hold"),
+        (["ablate", "--model", "m", "--unit", "a:3", "--hold", "-inf", "x.png"], "--hold '-inf' is nothing to hold"),
+        (["ablate", "--model", "m", "--unit", "a:3", "--top", "0", "x.png"], "--top"),
+        (["subjects", "a", "b"], "unexpected extra argument"),
         (["serve", "nothing"], "valid: subject, generation, editing, exemplars, description, sandbox"),
         (["run", "--sandbox-tier", "castle", *UNIT], "--sandbox-tier: input should be 'auto', 'jail'"),
         (["run", "--sandbox-address", "there", *UNIT], "'there' is no address"),

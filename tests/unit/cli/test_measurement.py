@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from maia.cli.errors import CommandError
-from maia.cli.measurement import read_picture, view_files
+from maia.cli.measurement import view_files
+from maia.cli.picture_files import read_picture
 
 
 def test_views_are_named_by_picture_and_unit_and_never_share_a_name() -> None:

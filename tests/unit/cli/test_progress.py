@@ -22,7 +22,7 @@ from maia.orchestrator.events import (
     UserMessage,
 )
 from maia.orchestrator.report import UnitResult
-from maia.services.scenes.concepts import canonical_label
+from maia.services.scenes.labels import canonical_label
 
 UNIT = UnitName("scene-neurons", "mono", 3)
 REPLY = BackboneReply(round=2, text="Let us see.", model="m", seconds=0.1)

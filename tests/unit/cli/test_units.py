@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maia.cli.errors import CommandError
-from maia.cli.units import Wish, named_units, parse_layers, parse_unit, parse_units, read_units_file
+from maia.cli.units import Wish, check_units, named_units, parse_layers, parse_unit, parse_units, read_units_file
 
 SIZES = {"layer1": 8, "layer3": 64, "blocks.1.mlp.fc1": 4}
 
@@ -166,3 +166,19 @@ def test_what_the_subject_does_not_have_is_named_with_what_it_has(units: str, sa
     with pytest.raises(CommandError) as caught:
         wish(units=units).choose(SIZES, 0)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("blocks.3.mlp.fc3", "perhaps blocks."),
+        ("???", "has no layer '???'; `maia subjects m` lists all 40"),
+    ],
+)
+def test_of_many_layers_the_nearest_are_named(layer: str, said: str) -> None:
+    sizes = {f"blocks.{block}.{part}": 8 for block in range(20) for part in ("mlp.fc1", "mlp.fc2")}
+    with pytest.raises(CommandError) as caught:
+        check_units("m", {layer: [1]}, sizes)
+    assert said in caught.value.message
+    assert caught.value.message.endswith("`maia subjects m` lists all 40")
+    assert caught.value.message.count("blocks.") <= 13

@@ -9,10 +9,21 @@ from maia.orchestrator.clients.editing import EditedPicture, EditingClient, Edit
 from maia.orchestrator.clients.exemplars import Exemplar, ExemplarsClient, ExemplarSet, TopPictures
 from maia.orchestrator.clients.generation import GeneratedPicture, GenerateItem, GenerationClient, Generator
 from maia.orchestrator.clients.servers import SERVER_NAMES, Addresses, Servers, open_servers
-from maia.orchestrator.clients.subject import Layer, Response, SubjectClient, SubjectInfo, Unit
+from maia.orchestrator.clients.subject import (
+    Ablation,
+    Effect,
+    Layer,
+    LayerKind,
+    Pooling,
+    Response,
+    SubjectClient,
+    SubjectInfo,
+    Unit,
+)
 
 __all__ = [
     "SERVER_NAMES",
+    "Ablation",
     "Addresses",
     "Connection",
     "Describer",
@@ -21,6 +32,7 @@ __all__ = [
     "EditedPicture",
     "EditingClient",
     "Editor",
+    "Effect",
     "Exemplar",
     "ExemplarSet",
     "ExemplarsClient",
@@ -29,6 +41,8 @@ __all__ = [
     "GenerationClient",
     "Generator",
     "Layer",
+    "LayerKind",
+    "Pooling",
     "Region",
     "Response",
     "Servers",

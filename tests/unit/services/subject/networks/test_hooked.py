@@ -227,6 +227,14 @@ def test_runs_in_a_lower_precision(precision: Precision) -> None:
         assert not torch.equal(found[name].float(), expected[name])
 
 
+@pytest.mark.usefixtures("rounding_allowed")
+@pytest.mark.parametrize(("precision", "allowed"), [(Precision.FLOAT32, False), (Precision.BFLOAT16, True)])
+def test_float32_is_not_rounded_to_fewer_bits(precision: Precision, allowed: bool) -> None:
+    hooked(Backwards(), precision)
+    assert torch.backends.cudnn.allow_tf32 is allowed
+    assert torch.backends.cuda.matmul.allow_tf32 is allowed
+
+
 @pytest.mark.parametrize("name", ["pair", "named"])
 def test_changes_a_layer_on_the_way(name: str) -> None:
     module = Tuples()

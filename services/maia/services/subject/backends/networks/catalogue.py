@@ -1,39 +1,21 @@
-"""Names of subjects that are networks, and what each stands for."""
+"""Loads networks as subjects, by their names."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from maia.services.subject.backends.networks.failures import library
+from maia.services.subject.backends.networks.names import FORMS, SHORT_NAMES, Reference, needs_token, parse
 from maia.services.subject.backends.networks.options import NetworkOptions
-from maia.wire.errors import NotFoundError
 
 if TYPE_CHECKING:
     from maia.services.subject.backends.networks.preprocessing import Preparation
     from maia.services.subject.backends.networks.subject import NetworkSubject
 
-FORMS: Final = (
-    "torchvision:NAME[/WEIGHTS]",
-    "timm:NAME",
-    "open_clip:ARCHITECTURE/TAG",
-    "transformers:REPOSITORY",
-    "python:MODULE:FACTORY",
-)
-"""How networks are named; timm, open_clip and transformers take a folder too."""
-
-SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "resnet152": "torchvision:resnet152/IMAGENET1K_V1",
-        "clip-RN50": "open_clip:RN50/openai",
-        "clip-ViT-B32": "open_clip:ViT-B-32/openai",
-        "dino_vits8": "timm:vit_small_patch8_224.dino",
-    }
-)
-"""The subjects of MAIA by its names; their layers have the names that they have there."""
+__all__ = ["FORMS", "SHORT_NAMES", "Reference", "load", "needs_token", "parse"]
 
 _AS_MAIA_PREPARES: Final = frozenset({"resnet152", "dino_vits8"})
 """Subjects whose pictures MAIA resizes to 224 (bilinear) and does not crop, unlike the library's evaluation."""
@@ -50,33 +32,6 @@ _MODULES: Final[Mapping[str, str]] = MappingProxyType(
 _EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
     {"torchvision": "torchvision", "timm": "timm", "open_clip": "open-clip", "transformers": "serve", "python": "serve"}
 )
-_GATED: Final = ("facebook/dinov3-", "facebook/sam3")
-"""Beginnings of repositories whose terms must be accepted with a token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A network by its library and that library's name for it."""
-
-    library: str
-    rest: str
-
-
-def parse(name: str) -> Reference:
-    """Read the name of a network.
-
-    Raises:
-        NotFoundError: SUBJECT_UNKNOWN, metadata "valid": the forms of names, and the short ones.
-    """
-    kind, separator, rest = SHORT_NAMES.get(name, name).partition(":")
-    if kind not in _MODULES or not separator or not rest or (kind == "python" and not all(rest.partition(":"))):
-        valid = ", ".join((*SHORT_NAMES, *FORMS))
-        raise NotFoundError(
-            f"no subject {name!r:.100}; networks are named {valid}",
-            reason="SUBJECT_UNKNOWN",
-            metadata={"subject": name, "valid": valid},
-        )
-    return Reference(kind, rest)
 
 
 def load(name: str, options: NetworkOptions | None = None) -> NetworkSubject:
@@ -100,12 +55,6 @@ def load(name: str, options: NetworkOptions | None = None) -> NetworkSubject:
 
         loader = importlib.import_module(f"{__package__}.{_MODULES[reference.library]}")
     return build(name, loader.load(reference.rest, options, _preparation(name)), options)
-
-
-def needs_token(name: str) -> bool:
-    """Return whether a network's weights are published only to accounts of the Hub that accepted their terms."""
-    reference = parse(name)
-    return reference.library == "transformers" and reference.rest.startswith(_GATED)
 
 
 def _preparation(name: str) -> Preparation | None:
