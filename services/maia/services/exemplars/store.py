@@ -39,6 +39,7 @@ from maia.services.exemplars.model import (
     Statistics,
     StoredLayer,
 )
+from maia.services.exemplars.row_file import row_file
 from maia.wire.errors import InternalError, NotFoundError, OutOfRangeError, PreconditionError
 from maia.wire.maps import Frame
 
@@ -174,6 +175,18 @@ class SetWriter:
             array = getattr(arrays, field.name)
             if array is not None:
                 np.save(layer / f"{field.name}.npy", array, allow_pickle=False)
+
+    def write_masks(self, number: int, rows: Iterator[NDArray[np.uint8]], shape: tuple[int, int, int]) -> None:
+        """Write the masks of a layer whose other arrays are there, if they are too many for `write_layer`.
+
+        Args:
+            number: Of the layer.
+            rows: uint8, (top, bytes) each, as in `LayerArrays`.
+            shape: (rows, top, bytes).
+        """
+        with row_file(self.folder / str(number) / "masks.npy", np.uint8, shape) as append:
+            for row in rows:
+                append(row)
 
     def write_pictures(self, pictures: Iterator[KeptPicture], samples: Sequence[int] = ()) -> None:
         """Write pictures as they come.
@@ -329,7 +342,9 @@ class ExemplarLayer:
     def _pictures(self, indices: Sequence[int]) -> list[KeptPicture]:
         table = self._loaded(self.folder / "pictures.npy", (None, 3))
         frames = self._loaded(self.folder / "frames.npy", (len(table), 4))
-        titles = _titles(self.folder / "titles.json")
+        path = self.folder / "titles.json"
+        with self._damage(path):
+            titles = _titles(path, path.stat().st_mtime_ns)
         path = self.folder / "pictures.bin"
         pictures = []
         with self._damage(path), path.open("rb") as pack:
@@ -365,7 +380,7 @@ class ExemplarLayer:
 
     def _loaded(self, path: Path, shape: tuple[int | None, ...]) -> NDArray[Any]:
         with self._damage(path):
-            array = _opened(path)
+            array = _opened(path, path.stat().st_mtime_ns)
             wrong = len(array.shape) != len(shape) or any(
                 side not in {None, actual} for side, actual in zip(shape, array.shape, strict=True)
             )
@@ -380,17 +395,16 @@ class ExemplarLayer:
 
 
 @lru_cache(maxsize=1024)
-def _opened(path: Path) -> NDArray[Any]:
-    """Map an array into memory once; a set never changes under its name."""
+def _opened(path: Path, _changed: int) -> NDArray[Any]:
+    """Map an array into memory once, until a set is removed and another takes its name."""
     array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
 @lru_cache(maxsize=64)
-def _titles(path: Path) -> list[str]:
-    with _damage(path, path.parent, path.parent.parent.name):
-        titles: list[str] = json.loads(path.read_bytes())
-        return titles
+def _titles(path: Path, _changed: int) -> list[str]:
+    titles: list[str] = json.loads(path.read_bytes())
+    return titles
 
 
 @lru_cache(maxsize=512)
