@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maia.cli import flags
+from maia.cli import exchange, flags
 
 _PANEL = "The pass"
 _NETWORK = "The network"
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     group.command("build")(build)
     group.command("merge")(merge)
     group.command("list")(list_)
+    exchange.register(group)
     group.callback()(_group)
     app.add_typer(group, name="exemplars")
 
