@@ -16,7 +16,7 @@ POLL_S = 0.1
 def main() -> None:
     """Print the figures."""
     maia = str(Path(sys.executable).parent / "maia")
-    subprocess.run([maia, "exemplars", "build", "--up"], check=True, capture_output=True)
+    subprocess.run([maia, "exemplars", "build"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         demo = subprocess.Popen([maia, "demo", "--out", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

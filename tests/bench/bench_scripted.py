@@ -1,7 +1,8 @@
 """How often the scripted agent finds the truth of synthetic neurons, beside what the exemplars alone would have given.
 
-The exemplars alone: of all hypotheses, the one under which the described highlighted regions are most likely, which is
-what the agent itself believes before its first experiment (`maia.orchestrator.agents.scripted.inference.likely`).
+A sample of each kind of unit is investigated, and all that have no concept. The exemplars alone: of all hypotheses of
+one or two concepts, the one under which the described highlighted regions are most likely, which is what the agent
+itself believes before its first experiment (`maia.orchestrator.agents.scripted.inference.likely`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.table import show
@@ -22,33 +24,55 @@ from maia.orchestrator.agents.scripted.inference import likely
 from maia.orchestrator.conversation import Message, Text
 from maia.orchestrator.events import RunStarted, TextPart, UserMessage
 from maia.orchestrator.journal import JournalReader
+from maia.services.subject.backends.scene_neurons.table import rules
 
-NEURONS = 20
+SAMPLE = {"mono": 10, "or": 5, "and": 5, "andnot": 5, "or3": 4, "count": 4, "relation": 4, "control": 6}
 SEED = 1
-UNITS = {"mono": 47, "or": 20, "and": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Investigated:
+    """What was said of a unit, and what it is."""
+
+    kind: str
+    label: str
+    truth: str
+    right: bool
+    guess: str
 
 
 def main() -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         results = list(_investigate(Path(folder)))
-    found = sum(label == truth for label, truth, _ in results)
-    guessed = sum(guess == truth for _, truth, guess in results)
-    for label, truth, guess in results:
-        if label != truth:
-            print(f"  missed: {label!r} where the truth is {truth!r} (exemplars alone: {guess!r})")
-    show(
-        [
-            ("labels equal to the truth, scripted agent", f"≥ 18 of {NEURONS}", f"{found} of {len(results)}"),
-            ("the same from the exemplars alone", "beside it", f"{guessed} of {len(results)}"),
-        ]
+    for one in results:
+        if not one.right:
+            print(f"  missed: {one.label!r} where the truth is {one.truth!r} (exemplars alone: {one.guess!r})")
+    lines = []
+    for kind in SAMPLE:
+        of_kind = [one for one in results if one.kind == kind]
+        right, guessed = sum(one.right for one in of_kind), sum(one.guess == one.truth for one in of_kind)
+        lines.append(
+            (f"labels equal to the truth, {kind}", "most", f"{right} of {len(of_kind)}, by exemplars {guessed}")
+        )
+    old = [one for one in results if one.kind in ("mono", "or", "and")]
+    lines.append(("the same, one or two concepts", "≥ 18 of 20", f"{sum(one.right for one in old)} of {len(old)}"))
+    show(lines)
+
+
+def _investigate(folder: Path) -> Iterator[Investigated]:
+    kinds = {
+        (layer, unit): "control" if rule.control else rule.kind
+        for layer, units in rules().items()
+        for unit, rule in enumerate(units)
+    }
+    random_of = random.Random(SEED)
+    chosen = sorted(
+        unit
+        for kind, number in SAMPLE.items()
+        for unit in random_of.sample([unit for unit, of in kinds.items() if of == kind], number)
     )
-
-
-def _investigate(folder: Path) -> Iterator[tuple[str, str, str]]:
-    every = [(layer, unit) for layer, units in UNITS.items() for unit in range(units)]
-    chosen = sorted(random.Random(SEED).sample(every, NEURONS))
-    by_layer = {layer: [unit for other, unit in chosen if other == layer] for layer in UNITS}
+    by_layer = {layer: [unit for other, unit in chosen if other == layer] for layer in rules()}
     units = folder / "units.json"
     units.write_text(json.dumps({layer: numbers for layer, numbers in by_layer.items() if numbers}))
     maia = str(Path(sys.executable).parent / "maia")
@@ -61,7 +85,9 @@ def _investigate(folder: Path) -> Iterator[tuple[str, str, str]]:
     )
     for result in sorted((folder / "out").rglob("result.json")):
         values = json.loads(result.read_text())
-        yield values["labels"][0], values["truth"], _from_exemplars(result.parent)
+        kind = kinds[values["unit"]["layer"], values["unit"]["index"]]
+        guess = _from_exemplars(result.parent)
+        yield Investigated(kind, values["labels"][0], values["truth"], values["matched"], guess)
 
 
 def _from_exemplars(folder: Path) -> str:
@@ -72,5 +98,4 @@ def _from_exemplars(folder: Path) -> str:
     results = next(event for event in events if isinstance(event, UserMessage) and event.why == "results")
     text = "\n".join(part.text for part in results.parts if isinstance(part, TextPart))
     exemplars = exemplar_regions(vocabulary, [Message("user", (Text(text),))])
-    assert exemplars
     return str(likely(vocabulary, exemplars, top=1)[0])

@@ -48,16 +48,18 @@ async def test_the_subject_is_described(subject_stub: Stub) -> None:
     listed = await subject_stub.ListSubjects(subject_pb2.ListSubjectsRequest())
     assert list(listed.subjects) == ["scene-neurons"]
     info = await subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scene-neurons"))
-    assert [layer.name for layer in info.layers] == ["mono", "or", "and"]
+    assert [layer.name for layer in info.layers] == list(truths())
     assert info.revision == SceneNeurons.load().info.revision
 
 
 async def test_no_answer_contains_a_truth(subject_stub: Stub, draw: Draw) -> None:
     info = await subject_stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scene-neurons"))
-    measured = await subject_stub.MeasureUnits(request(await draw("a red circle")))
+    controls = [type_pb2.Unit(layer="mixed", index=index) for index in range(len(truths()["mixed"]))]
+    measured = await subject_stub.MeasureUnits(request(await draw("a red circle"), units=[RED, *controls]))
+    labels = [label for of_layer in truths().values() for label in of_layer]
     for answer in (info, measured):
         text = str(answer)  # escapes the packed numbers of maps, so that no word stands there by chance
-        assert not [label for label in truths()["mono"] if label in text]
+        assert not [word for word in (*labels, "none", "dead", "constant", "noise", "control") if word in text]
 
 
 async def test_pictures_are_measured_in_order_and_batches_do_not_matter(subject_stub: Stub, draw: Draw) -> None:
@@ -110,7 +112,7 @@ async def test_names_and_numbers_that_do_not_exist(subject_stub: Stub, draw: Dra
         assert isinstance(error, NotFoundError)
         assert (error.reason, error.metadata["valid"]) == ("SUBJECT_UNKNOWN", "scene-neurons")
     error = await refusal(subject_stub.MeasureUnits(request(picture, units=[type_pb2.Unit(layer="layer9")])))
-    assert (error.reason, error.metadata["valid"]) == ("LAYER_UNKNOWN", "mono, or, and")
+    assert (error.reason, error.metadata["valid"]) == ("LAYER_UNKNOWN", ", ".join(truths()))
     error = await refusal(subject_stub.MeasureUnits(request(picture, units=[type_pb2.Unit(layer="or", index=20)])))
     assert isinstance(error, OutOfRangeError)
     assert (error.reason, error.metadata["units"]) == ("UNIT_OUT_OF_RANGE", "20")

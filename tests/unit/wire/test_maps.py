@@ -99,6 +99,12 @@ def test_the_threshold_itself_is_outside() -> None:
     assert not masked_pixels((4, 4), np.ones((2, 2)), Frame.whole(4, 4), 1.0).any()
 
 
+@pytest.mark.parametrize("side", [100, 231, 333])
+def test_a_flat_map_is_nowhere_above_its_own_value(side: int) -> None:
+    flat = np.full((28, 28), 6.5, np.float16)
+    assert not masked_pixels((side, side + 7), flat, Frame.whole(side + 7, side), 6.5).any()
+
+
 def test_darkening_leaves_a_quarter_outside() -> None:
     rgb = np.full((2, 2, 3), 200, np.uint8)
     mask = np.array([[True, False], [False, True]])

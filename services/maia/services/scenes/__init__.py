@@ -13,7 +13,9 @@ Everything here is a pure function on values; it needs NumPy, Pillow and SciPy, 
     compose    Specification and seed → Scene
     edit       Scene and instruction → Scene
     segment    picture → what is on it, from pixels alone
-    concepts   "red circle", "striped": which pixels satisfy it, and the canonical form of a label
+    concepts   "red circle", "striped": which pixels satisfy it
+    labels     "circle or star", "at least two circles": what a picture must show, and the canonical form of a label
+    standing   how things that were found stand to each other
     describe   what is seen, in words
     dataset    the fixed scene set
 """

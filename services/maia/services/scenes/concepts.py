@@ -1,40 +1,25 @@
-"""Concepts, which pixels satisfy them, and the one canonical form of a label.
+"""Concepts, and which pixels satisfy them.
 
 A concept is a conjunction of at most a colour, a texture and a shape on one thing, written in that order: "red",
-"circle", "striped circle", "red solid star". A label is a concept, or several joined by one kind of word, sorted by
-alphabet: "circle or star", "red and square".
+"circle", "striped circle", "red solid star". What may be said with concepts about a whole picture is in `labels`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from maia.services.scenes.grammar import parse
-from maia.services.scenes.specification import Wanted, WantedBackground
+from maia.services.scenes.specification import WantedBackground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from maia.services.scenes.scene import Colour, Shape, Texture
     from maia.services.scenes.segment import Region, Segmentation
-
-MAX_LABEL_CHARS: Final = 500
-
-# What people write around a label; it says nothing about the concept itself.
-_PREAMBLE: Final = re.compile(
-    r"\b(?:(?:the|this) )?(?:neuron|unit|channel|feature|detector|presence|existence|images?|pictures?|photos?|scenes?|"
-    r"detects?|detecting|detected|responds? to|fires? for|activate[sd]? (?:by|for|on)|selective for|shows?|showing|"
-    r"containing|contains?|any|either|both|kinds? of|types? of|label|drawn|in color|in colour|of any \w+)\b"
-)
-_JOINTS: Final = (
-    ("or", re.compile(r"\s*(?:\bor\b|/|\|)\s*")),
-    ("and", re.compile(r"\s*(?:\band\b|&|\+|\bas well as\b)\s*")),
-)
-_RELATIVE: Final = re.compile(r"\b(?:that|which) (?:is|are)\b")
+    from maia.services.scenes.specification import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +63,13 @@ class Concept:
         specification = parsed.specification
         if parsed.warnings or len(specification.groups) != 1 or specification.background != WantedBackground():
             return None
-        group = specification.groups[0]
+        return cls.of(specification.groups[0])
+
+    @classmethod
+    def of(cls, group: Wanted) -> Self | None:
+        """Return what things of a group have, or None if that is nothing, or more than a concept can say."""
         said_nothing = group.colour is None and group.texture is None and group.shape is None
-        if said_nothing or group.size is not None or group.place is not None:
+        if said_nothing or group.size is not None or group.place is not None or group.count not in {None, 1}:
             return None
         return cls(group.colour, group.texture, group.shape)
 
@@ -99,42 +88,3 @@ class Concept:
             if self.satisfied_by(region):
                 mask |= region.mask
         return mask
-
-
-def canonical_label(text: str) -> str | None:
-    """Return the one form in which a label is compared, or None if the text is no label that the scene world knows.
-
-    Accepts natural phrasing: "Red circles." and "circular shapes that are red" are "red circle"; "stars or circles" is
-    "circle or star". Operands are sorted and repeated ones dropped. A size, a place, a count of words that mean nothing
-    here, or "and" mixed with "or" make it None.
-    """
-    plain = _PREAMBLE.sub(" ", text[: MAX_LABEL_CHARS + 1].lower()).strip(" .!\n\t\"'*`:")
-    if len(plain) > MAX_LABEL_CHARS:
-        return None
-    used = [(word, joint) for word, joint in _JOINTS if joint.search(plain)]
-    if len(used) > 1:
-        return None
-    if not used or (used[0][0] == "and" and _one_thing(plain)):
-        concept = _concept(plain)
-        return str(concept) if concept else None
-    word, joint = used[0]
-    concepts = [_concept(operand) for operand in joint.split(plain)]
-    if None in concepts:
-        return None
-    return f" {word} ".join(sorted({str(concept) for concept in concepts}))
-
-
-def _concept(text: str) -> Concept | None:
-    try:
-        return Concept.parse(text)
-    except ValueError:
-        return None
-
-
-def _one_thing(text: str) -> bool:
-    """Whether "and" joins attributes of one thing: "shapes that are red and striped"."""
-    match = _RELATIVE.search(text)
-    if match is None:
-        return False
-    behind = parse(text[match.end() :]).specification.groups
-    return len(behind) == 1 and behind[0] == Wanted(None, behind[0].colour, behind[0].texture)

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from maia.orchestrator.agents.scripted import experiments
-from maia.orchestrator.agents.scripted.concepts import Hypothesis, Thing, Vocabulary
-from maia.orchestrator.agents.scripted.inference import Observation, Scored, likely, rank, telling_pictures
+from maia.orchestrator.agents.scripted.concepts import Concept, Picture, Thing, Vocabulary
+from maia.orchestrator.agents.scripted.conclusion import conclude
+from maia.orchestrator.agents.scripted.hypotheses import Hypothesis
+from maia.orchestrator.agents.scripted.inference import Scored, likely, rank
+from maia.orchestrator.agents.scripted.telling import telling_pictures
 from maia.orchestrator.conversation import Message, Reply
 from maia.orchestrator.errors import BackboneError
 
-PICTURES_A_ROUND: Final = 20
+PICTURES_A_ROUND: Final = 24
 TELLING_ROUNDS: Final = 3
 FIRST_TELLING: Final = 2
 """Replies before the first round of telling pictures: exemplars, and every concept alone."""
-
-WEAK: Final = 0.3
-"""A best hypothesis that explains less of the variance than this is called weak in the description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,17 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
             "Exemplars can mislead, so next every colour with every shape, and every texture, alone in a picture.",
             experiments.measure_code(_alone(vocabulary)),
         )
-    ranked = _rank(vocabulary, messages)
+    seen = experiments.observations(vocabulary, messages)
+    ranked = rank(vocabulary, seen)
     if not ranked:
-        return _conclusion(None, experiments.observations(vocabulary, messages), messages)
+        return conclude(vocabulary, None, messages)
     settled = written >= FIRST_TELLING + TELLING_ROUNDS
     if not settled:
-        seen = {observation.things for observation in experiments.observations(vocabulary, messages)}
-        pictures = telling_pictures(vocabulary, ranked, PICTURES_A_ROUND, seed=written, seen=seen)
+        known = {observation.picture for observation in seen}
+        pictures = telling_pictures(vocabulary, ranked, PICTURES_A_ROUND, seed=written, seen=known)
         if pictures:
             return _experiment(
-                f"{_hypotheses(ranked[:3])}\n\nThese pictures tell the likely hypotheses apart.",
+                f"{_hypotheses(ranked[:3])}\n\nThese pictures tell the likely hypotheses apart, and some are controls.",
                 experiments.measure_code(pictures),
             )
     edits = _edits(vocabulary, ranked[0].hypothesis)
@@ -79,7 +80,7 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
             f"{_hypotheses(ranked[:1])}\n\nAs a control, edits that change one thing and leave the rest as it is.",
             experiments.edit_code(edits),
         )
-    return _conclusion(ranked[0], experiments.observations(vocabulary, messages), messages)
+    return conclude(vocabulary, ranked[0], messages)
 
 
 def _experiment(prose: str, code: str) -> str:
@@ -99,80 +100,43 @@ def _first_hypotheses(vocabulary: Vocabulary, messages: Sequence[Message]) -> st
     return "\n".join(f"Hypothesis: {hypothesis} (as the exemplars look)" for hypothesis in likely(vocabulary, regions))
 
 
-def _rank(vocabulary: Vocabulary, messages: Sequence[Message]) -> list[Scored]:
-    return rank(vocabulary, experiments.observations(vocabulary, messages))
-
-
-def _alone(vocabulary: Vocabulary) -> list[tuple[Thing, ...]]:
+def _alone(vocabulary: Vocabulary) -> list[Picture]:
     """Every colour with every shape, solid, and every other texture with every shape and changing colours."""
     colours, shapes = vocabulary.colours, vocabulary.shapes
-    grid: list[tuple[Thing, ...]] = [(Thing(colour, "solid", shape),) for colour in colours for shape in shapes]
-    patterned: list[tuple[Thing, ...]] = [
-        (Thing(colours[(i + 3 * j) % len(colours)], texture, shape),)
+    grid = [Thing(colour, "solid", shape) for colour in colours for shape in shapes]
+    patterned = [
+        Thing(colours[(i + 3 * j) % len(colours)], texture, shape)
         for j, texture in enumerate(texture for texture in vocabulary.textures if texture != "solid")
         for i, shape in enumerate(shapes)
     ]
-    return grid + patterned
+    return [Picture((thing,)) for thing in (*grid, *patterned)]
 
 
-def _edits(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[tuple[tuple[Thing, ...], str]]:
-    """For each concept of the hypothesis: take it out of a picture that drives the unit, one attribute at a time."""
-    filled = [
-        Thing(
-            concept.colour or vocabulary.colours[0],
-            concept.texture or "solid",
-            concept.shape or vocabulary.shapes[0],
-        )
-        for concept in hypothesis.concepts
-    ]
-    picture = tuple(filled) if hypothesis.join == "and" else tuple(filled[:1])
-    edits: list[tuple[tuple[Thing, ...], str]] = []
-    for thing, concept in zip(picture, hypothesis.concepts, strict=False):
-        other_colour = next(c for c in reversed(vocabulary.colours) if c not in {t.colour for t in filled})
-        other_shape = next(s for s in reversed(vocabulary.shapes) if s not in {t.shape for t in filled})
+def _edits(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[tuple[Picture, str]]:
+    """Edit a picture that drives the unit: take concepts out of it, one attribute at a time, or add the unwanted."""
+    things = [_example(vocabulary, concept) for concept in hypothesis.concepts]
+    together = hypothesis.form in ("and", "relation")
+    shown = things if together else things[:1] * hypothesis.least
+    picture = Picture(tuple(shown), hypothesis.relation)
+    edits: list[tuple[Picture, str]] = []
+    for thing, concept in zip(shown if together else shown[:1], hypothesis.concepts, strict=False):
+        other_colour = next(c for c in reversed(vocabulary.colours) if c not in {t.colour for t in things})
+        other_shape = next(s for s in reversed(vocabulary.shapes) if s not in {t.shape for t in things})
         name = f"{thing.colour} {thing.shape}"
         edits.append((picture, f"change the colour of the {name} to {other_colour}"))
         edits.append((picture, f"replace the {name} with a {thing.colour} {other_shape}"))
         if concept.texture:
             edits.append((picture, f"make the {name} {'solid' if thing.texture != 'solid' else 'striped'}"))
-    if len(picture) == 2:
-        edits += [(picture, f"remove the {thing.colour} {thing.shape}") for thing in picture]
+    if together:
+        edits += [(picture, f"remove the {thing.colour} {thing.shape}") for thing in shown]
+    elif hypothesis.form == "count":
+        edits.append((picture, f"remove one {shown[0].colour} {shown[0].shape}"))
+    elif hypothesis.form == "andnot":
+        edits.append((picture, f"add a {things[1]}"))
     return edits
 
 
-def _conclusion(best: Scored | None, seen: Sequence[Observation], messages: Sequence[Message]) -> str:
-    if best is None:
-        return _tagged(
-            f"None of {len(seen)} pictures changed the neuron's activation; no concept of the scene world drives it.",
-            "none",
-        )
-    on = [observation.activation for observation in seen if best.hypothesis.predicts(observation.things)]
-    off = [observation.activation for observation in seen if not best.hypothesis.predicts(observation.things)]
-    sentences = [
-        f"The neuron responds {'weakly and not only ' if best.explained < WEAK else ''}to {_named(best.hypothesis)}.",
-        f"Over {len(seen)} pictures, those that hold it reach {_mean(on):.2f} on average ({len(on)} pictures),",
-        f"the others {_mean(off):.2f} ({len(off)} pictures); the split explains {best.explained:.0%} of the variance.",
-        *_controls(experiments.edits_seen(messages)),
-    ]
-    return _tagged(" ".join(sentences), str(best.hypothesis))
-
-
-def _named(hypothesis: Hypothesis) -> str:
-    return f"{hypothesis} in the same picture" if hypothesis.join == "and" else str(hypothesis)
-
-
-def _controls(edits: Sequence[tuple[float, float, str]]) -> list[str]:
-    if not edits:
-        return []
-    changes = "; ".join(
-        f"{title.removeprefix('Editing Prompt: ')}: {before:g} to {after:g}" for before, after, title in edits
+def _example(vocabulary: Vocabulary, concept: Concept) -> Thing:
+    return Thing(
+        concept.colour or vocabulary.colours[0], concept.texture or "solid", concept.shape or vocabulary.shapes[0]
     )
-    return [f"Edits of one thing at a time: {changes}."]
-
-
-def _tagged(description: str, label: str) -> str:
-    return f"[DESCRIPTION]: {description}\n[LABEL 1]: {label}\n"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

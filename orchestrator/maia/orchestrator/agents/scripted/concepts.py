@@ -1,6 +1,6 @@
-"""The words of the scripted agent: things, concepts and hypotheses about a unit.
+"""The words of the scripted agent: things, pictures of them, concepts, and the vocabulary.
 
-The agent learns its vocabulary from the system prompt, as any backbone would, and reads things out of its own prompts
+The agent learns its vocabulary from the system prompt, as any backbone would, and reads pictures out of its own prompts
 and out of the describer's answers.
 """
 
@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Final
+
+ARRANGEMENTS: Final = ("left of", "above", "inside")
+"""The relations that the agent experiments with; "right of" and "below" are the first two, said from the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,24 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.texture} {self.colour} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is on a picture, as far as the agent knows.
+
+    Attributes:
+        things: All of them.
+        relation: One of ARRANGEMENTS, in which the first thing stands to the second; None where nobody said.
+    """
+
+    things: tuple[Thing, ...]
+    relation: str | None = None
+
+    def __str__(self) -> str:
+        # Of one size, so that activations do not differ by it; but what holds another thing must be large.
+        size = "" if self.relation == "inside" else "medium "
+        return f" {self.relation or 'and'} ".join(f"a {size}{thing}" for thing in self.things)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +80,29 @@ class Concept:
 
 
 @dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What a unit may respond to: one concept, either of two, or two in the same picture."""
-
-    first: Concept
-    join: Literal["or", "and"] | None = None
-    second: Concept | None = None
-
-    def __str__(self) -> str:
-        if self.second is None:
-            return str(self.first)
-        return f" {self.join} ".join(sorted((str(self.first), str(self.second))))
-
-    @property
-    def concepts(self) -> tuple[Concept, ...]:
-        """One or two."""
-        return (self.first,) if self.second is None else (self.first, self.second)
-
-    def predicts(self, things: tuple[Thing, ...]) -> bool:
-        """Tell whether a picture of these things should drive the unit."""
-        present = [any(concept.fits(thing) for thing in things) for concept in self.concepts]
-        return all(present) if self.join == "and" else any(present)
-
-
-@dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What the generator can draw, as its prompt guide lists it."""
+    """What the generator can draw, as its prompt guide lists it.
+
+    Attributes:
+        colours: Of things.
+        textures: Of things.
+        shapes: Of things.
+        relations: Those of ARRANGEMENTS that it lists.
+    """
 
     colours: tuple[str, ...]
     textures: tuple[str, ...]
     shapes: tuple[str, ...]
+    relations: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, system_prompt: str) -> Vocabulary | None:
         """Find the lists in a system prompt; None when there are none, as with a generator of photographs."""
-        lists = {name: _listed(name, system_prompt) for name in ("colours", "textures", "shapes")}
-        return cls(**lists) if all(lists.values()) else None
+        colours, textures, shapes = (_listed(name, system_prompt) for name in ("colours", "textures", "shapes"))
+        listed = _listed("relations", system_prompt)
+        if not (colours and textures and shapes):
+            return None
+        return cls(colours, textures, shapes, tuple(relation for relation in ARRANGEMENTS if relation in listed))
 
     def concepts(self) -> list[Concept]:
         """Every concept of one or two attributes."""
@@ -102,9 +110,14 @@ class Vocabulary:
         every = (Concept(colour, texture, shape) for colour, texture, shape in product(colours, textures, shapes))
         return [concept for concept in every if 1 <= concept.attributes <= 2]
 
-    def things(self, text: str) -> tuple[Thing, ...]:
-        """Read the things that a text names, each ending with its shape; without a texture a thing is solid."""
-        return tuple(self._things(text))
+    def picture(self, text: str) -> Picture:
+        """Read the things that a text names, each ending with its shape, and how two of them stand to each other.
+
+        Without a texture a thing is solid.
+        """
+        things = tuple(self._things(text))
+        named = (relation for relation in self.relations if f" {relation} " in text.lower())
+        return Picture(things, next(named, None) if len(things) == 2 else None)
 
     def _things(self, text: str) -> Iterator[Thing]:
         colour, texture = "", "solid"
@@ -122,4 +135,4 @@ class Vocabulary:
 
 def _listed(name: str, text: str) -> tuple[str, ...]:
     match = re.search(rf"^\W*{name}\W*:\s*(.+)$", text, re.IGNORECASE | re.MULTILINE)
-    return tuple(re.findall(r"[a-z]+", match[1].lower())) if match else ()
+    return tuple(" ".join(entry.split()) for entry in re.findall(r"[a-z ]+", match[1].lower())) if match else ()

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from maia.orchestrator.agents.scripted.concepts import Thing, Vocabulary
+from maia.orchestrator.agents.scripted.concepts import Picture, Vocabulary
 from maia.orchestrator.agents.scripted.inference import Observation
 from maia.orchestrator.conversation import Message
 
@@ -50,20 +50,15 @@ tools.display(*[item for i in range(len(pictures)) for item in (f"{{titles[i]}}:
 """
 
 
-def prompt_of(things: Sequence[Thing]) -> str:
-    """Return a prompt for a picture of one or two things."""
-    return " and ".join(f"a {thing}" for thing in things)
-
-
-def measure_code(pictures: Sequence[Sequence[Thing]]) -> str:
+def measure_code(pictures: Sequence[Picture]) -> str:
     """Return the block that draws pictures and measures the unit on them."""
-    return _MEASURE.format(prompts=_listing([prompt_of(things) for things in pictures]))
+    return _MEASURE.format(prompts=_listing([str(picture) for picture in pictures]))
 
 
-def edit_code(edits: Sequence[tuple[Sequence[Thing], str]]) -> str:
+def edit_code(edits: Sequence[tuple[Picture, str]]) -> str:
     """Return the block that draws pictures, edits each and measures before and after."""
     return _EDIT.format(
-        prompts=_listing([prompt_of(things) for things, _ in edits]), edits=_listing([edit for _, edit in edits])
+        prompts=_listing([str(picture) for picture, _ in edits]), edits=_listing([edit for _, edit in edits])
     )
 
 
@@ -73,7 +68,17 @@ def _listing(texts: Sequence[str]) -> str:
 
 def observations(vocabulary: Vocabulary, messages: Sequence[Message]) -> list[Observation]:
     """Read every measured picture out of the results: exemplars as the describer saw them, and drawn pictures."""
-    return [*exemplar_scenes(vocabulary, messages), *_drawn(vocabulary, messages)]
+    drawn = (observation for seen in rounds_drawn(vocabulary, messages) for observation in seen)
+    return [*exemplar_scenes(vocabulary, messages), *drawn]
+
+
+def rounds_drawn(vocabulary: Vocabulary, messages: Sequence[Message]) -> list[list[Observation]]:
+    """Read the pictures that were drawn to be measured, the pictures of each round apart."""
+    rounds = (
+        [Observation(vocabulary.picture(match[2]), float(match[1])) for match in _MEASURED.finditer(text)]
+        for text in _results(messages)
+    )
+    return [seen for seen in rounds if seen]
 
 
 def exemplar_scenes(vocabulary: Vocabulary, messages: Sequence[Message]) -> list[Observation]:
@@ -95,13 +100,7 @@ def edits_seen(messages: Sequence[Message]) -> list[tuple[float, float, str]]:
 
 def _exemplars(what: str, vocabulary: Vocabulary, messages: Sequence[Message]) -> list[Observation]:
     found = (match for text in _results(messages) for match in _EXEMPLAR.finditer(text) if match[1] == what)
-    return [Observation(vocabulary.things(match[3]), float(match[2])) for match in found]
-
-
-def _drawn(vocabulary: Vocabulary, messages: Sequence[Message]) -> Iterator[Observation]:
-    for text in _results(messages):
-        for match in _MEASURED.finditer(text):
-            yield Observation(vocabulary.things(match[2]), float(match[1]))
+    return [Observation(vocabulary.picture(match[3]), float(match[2])) for match in found]
 
 
 def _results(messages: Sequence[Message]) -> Iterator[str]:

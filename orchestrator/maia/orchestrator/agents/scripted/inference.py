@@ -1,38 +1,47 @@
-"""Which hypothesis explains what was measured, and which pictures would tell the best ones apart.
+"""Which hypothesis explains what was measured.
 
 A hypothesis splits the pictures into those that should drive the unit and those that should not. Its score is the share
-of the activations' variance that this split explains (R²), less a small price for every attribute and for a second
-concept, so that of equals the simplest wins. With the 0/1 matrix of which picture holds which concept, the counts and
-sums of all pairs of concepts are matrix products, so all of some 40,000 hypotheses are scored at once.
+of the activations' variance that this split explains (R²), less a small price for every attribute and for what joins
+concepts, so that of equals the simplest wins. With the 0/1 matrix of which picture holds which concept, the counts and
+sums of all pairs of concepts are matrix products, so all of some 160,000 hypotheses are scored at once. What has three
+concepts or a relation is scored only where it extends one of the best pairs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maia.orchestrator.agents.scripted.concepts import Concept, Hypothesis, Thing, Vocabulary
+from maia.orchestrator.agents.scripted.concepts import Concept, Picture, Vocabulary
+from maia.orchestrator.agents.scripted.hypotheses import MOST_COUNTED, Form, Hypothesis, rivals
 
 ATTRIBUTE_PRICE: Final = 0.004
-SECOND_CONCEPT_PRICE: Final = 0.02
+JOINT_PRICE: Final[dict[Form, float]] = {
+    "mono": 0.0, "or": 0.02, "and": 0.02, "andnot": 0.025, "count": 0.025, "relation": 0.03,
+}  # fmt: skip
+"""Of a second concept, or a third, and of a number."""
+EXTENDED: Final = 24
+"""So many of the best pairs are tried with a third concept."""
+ARRANGED: Final = 6
+"""So many of the best hypotheses are tried in other forms."""
 THINGS_A_SCENE: Final = 2.5
 """How many things a dataset picture holds on average, as far as the agent may guess."""
 MISSED: Final = 1e-3
 """How likely a top picture is that does not fit a hypothesis."""
-TEMPERATURE: Final = 0.03
-"""A hypothesis whose score is this much lower counts e times less when the next pictures are chosen."""
+
+_Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A picture of some things and what the unit made of it."""
+    """A picture and what the unit made of it."""
 
-    things: tuple[Thing, ...]
+    picture: Picture
     activation: float
 
 
@@ -46,47 +55,115 @@ class Scored:
 
 
 def rank(vocabulary: Vocabulary, observations: Sequence[Observation], top: int = 24) -> list[Scored]:
-    """Return the best hypotheses, best first; none when all activations are equal."""
-    concepts = vocabulary.concepts()
-    holds = _holds(concepts, observations)
-    activations = np.array([observation.activation for observation in observations], dtype=np.float64)
-    if len(observations) < 2 or not np.ptp(activations) > 0:
+    """Return the best hypotheses, best first, and the rivals of the very best; none when all activations are equal."""
+    if not varied(observations):
         return []
-    prices = np.array([ATTRIBUTE_PRICE * concept.attributes for concept in concepts])
-    pair_prices = prices[:, None] + prices[None, :] + SECOND_CONCEPT_PRICE
-    counts_and = holds @ holds.T
-    sums_and = (holds * activations) @ holds.T
-    counts, sums = np.diag(counts_and), np.diag(sums_and)
-    upper = np.triu(np.ones(counts_and.shape, dtype=bool), 1)
-    ranked: list[Scored] = []
-
-    def add(explained: NDArray[np.float64], price: NDArray[np.float64], join: Literal["or", "and"] | None) -> None:
-        scores = explained - price
-        for flat in np.argsort(-scores, axis=None, kind="stable")[:top]:
-            where = np.unravel_index(flat, scores.shape)
-            if np.isfinite(scores[where]):
-                hypothesis = Hypothesis(concepts[where[0]], join, concepts[where[1]] if join else None)
-                ranked.append(Scored(hypothesis, float(explained[where]), float(scores[where])))
-
-    add(_explained(counts, sums, activations), prices, None)
-    add(np.where(upper, _explained(counts_and, sums_and, activations), -np.inf), pair_prices, "and")
-    counts_or = counts[:, None] + counts[None, :] - counts_and
-    sums_or = sums[:, None] + sums[None, :] - sums_and
-    add(np.where(upper, _explained(counts_or, sums_or, activations), -np.inf), pair_prices, "or")
-    ranked.sort(key=lambda scored: (-scored.score, str(scored.hypothesis)))
-    return ranked[:top]
+    tables = _Tables(vocabulary, [observation.picture for observation in observations])
+    activations = np.array([observation.activation for observation in observations], dtype=np.float64)
+    found = _best_by_tables(tables, activations, top)
+    either = [scored.hypothesis for scored in found if scored.hypothesis.form == "or"][:EXTENDED]
+    found += _with_a_third(tables, activations, either, top)
+    others = (rival for scored in _sorted(found)[:ARRANGED] for rival in rivals(vocabulary, scored.hypothesis))
+    found += _scored(tables.pictures, activations, dict.fromkeys(others))
+    ranked = _sorted(found)
+    beside = set(rivals(vocabulary, ranked[0].hypothesis)) if ranked else set()
+    return ranked[:top] + [scored for scored in ranked[top:] if scored.hypothesis in beside]
 
 
-def _holds(concepts: Sequence[Concept], observations: Sequence[Observation]) -> NDArray[np.float64]:
-    return np.array(
-        [[any(concept.fits(thing) for thing in seen.things) for seen in observations] for concept in concepts],
-        dtype=np.float64,
-    )
+def varied(observations: Sequence[Observation]) -> bool:
+    """Tell whether the unit did not answer all pictures alike."""
+    return len({observation.activation for observation in observations}) > 1
 
 
-def _explained(
-    counts: NDArray[np.float64], sums: NDArray[np.float64], activations: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _sorted(found: Iterable[Scored]) -> list[Scored]:
+    once = {scored.hypothesis: scored for scored in found}
+    return sorted(once.values(), key=lambda scored: (-scored.score, str(scored.hypothesis)))
+
+
+def _price(hypothesis: Hypothesis) -> float:
+    joints = max(len(hypothesis.concepts) - 1, hypothesis.least - 1)
+    attributes = sum(concept.attributes for concept in hypothesis.concepts)
+    return ATTRIBUTE_PRICE * attributes + JOINT_PRICE[hypothesis.form] * joints
+
+
+class _Tables:
+    """How many pictures each hypothesis of at most two concepts predicts to be on, and which concepts each holds."""
+
+    def __init__(self, vocabulary: Vocabulary, pictures: Sequence[Picture]) -> None:
+        self.pictures = pictures
+        self.concepts = vocabulary.concepts()
+        self.prices = np.array([ATTRIBUTE_PRICE * concept.attributes for concept in self.concepts])
+        self.number = np.array(
+            [[sum(map(concept.fits, picture.things)) for picture in pictures] for concept in self.concepts],
+            dtype=np.float64,
+        )
+        self.holds = (self.number > 0).astype(np.float64)
+        self._both = self.holds @ self.holds.T
+        self._upper = np.triu(np.ones(self._both.shape, dtype=bool), 1)
+        self._apart = ~np.eye(len(self.concepts), dtype=bool)
+
+    def explained(self, activations: _Matrix) -> Iterator[tuple[Form, int, _Matrix]]:
+        """Yield form, least number and the R² of all hypotheses: by one concept, or by a first and a second."""
+        both = (self.holds * activations) @ self.holds.T
+        counts, sums = np.diag(self._both), np.diag(both)
+        yield "mono", 1, _explained(counts, sums, activations)
+        for least in range(2, MOST_COUNTED + 1):
+            enough = (self.number >= least).astype(np.float64)
+            yield "count", least, _explained(enough.sum(axis=1), enough @ activations, activations)
+        yield "and", 1, np.where(self._upper, _explained(self._both, both, activations), -np.inf)
+        counts_or = counts[:, None] + counts[None, :] - self._both
+        sums_or = sums[:, None] + sums[None, :] - both
+        yield "or", 1, np.where(self._upper, _explained(counts_or, sums_or, activations), -np.inf)
+        counts_not, sums_not = counts[:, None] - self._both, sums[:, None] - both
+        yield "andnot", 1, np.where(self._apart, _explained(counts_not, sums_not, activations), -np.inf)
+
+
+def _best_by_tables(tables: _Tables, activations: _Matrix, top: int) -> list[Scored]:
+    found = []
+    for form, least, explained in tables.explained(activations):
+        joints = JOINT_PRICE[form] * max(1, least - 1)
+        price = tables.prices + joints if explained.ndim == 1 else tables.prices[:, None] + tables.prices + joints
+        for place, value, score in _highest(explained, price, top):
+            concepts = tuple(tables.concepts[index] for index in place)
+            found.append(Scored(Hypothesis(concepts, form, least), value, score))
+    return found
+
+
+def _with_a_third(tables: _Tables, activations: _Matrix, pairs: Sequence[Hypothesis], top: int) -> list[Scored]:
+    """Score "or" of three, where two of them are one of these pairs."""
+    found = []
+    for pair in pairs:
+        one, two = (tables.concepts.index(concept) for concept in pair.concepts)
+        covered = np.maximum(tables.holds[one], tables.holds[two])
+        more = np.maximum(tables.holds, covered)
+        explained = _explained(more.sum(axis=1), more @ activations, activations)
+        explained[[index for index in range(len(explained)) if tables.concepts[index] in pair.concepts]] = -np.inf
+        prices = tables.prices + _price(pair) + JOINT_PRICE["or"]
+        for (place,), value, score in _highest(explained, prices, top):
+            concepts = sorted((*pair.concepts, tables.concepts[place]), key=str)
+            found.append(Scored(Hypothesis(tuple(concepts), "or"), value, score))
+    return found
+
+
+def _scored(pictures: Sequence[Picture], activations: _Matrix, hypotheses: Iterable[Hypothesis]) -> list[Scored]:
+    found = []
+    for hypothesis in hypotheses:
+        on = np.array([hypothesis.predicts(picture) for picture in pictures], dtype=np.float64)
+        explained = float(_explained(on.sum(keepdims=True), (on @ activations)[None], activations)[0])
+        if math.isfinite(explained):
+            found.append(Scored(hypothesis, explained, explained - _price(hypothesis)))
+    return found
+
+
+def _highest(explained: _Matrix, price: _Matrix, top: int) -> Iterator[tuple[tuple[int, ...], float, float]]:
+    scores = explained - price
+    for flat in np.argsort(-scores, axis=None, kind="stable")[:top]:
+        place = tuple(int(index) for index in np.unravel_index(flat, scores.shape))
+        if np.isfinite(scores[place]):
+            yield place, float(explained[place]), float(scores[place])
+
+
+def _explained(counts: _Matrix, sums: _Matrix, activations: _Matrix) -> _Matrix:
     """Return the R² of a split in two groups; -inf where a group is empty or the on group is the lower one."""
     total, number = activations.sum(), len(activations)
     others = number - counts
@@ -100,21 +177,21 @@ def _explained(
 
 
 def likely(vocabulary: Vocabulary, exemplars: Sequence[Observation], top: int = 3) -> list[Hypothesis]:
-    """Return the hypotheses under which the exemplars are most likely, best first.
+    """Return the hypotheses of one or two concepts under which the exemplars are most likely, best first.
 
     The size principle: a hypothesis that few scenes fit by chance explains an exemplar that fits it better than one
     that many scenes fit. Activations play no part, since all exemplars are high.
     """
-    concepts = vocabulary.concepts()
-    holds = _holds(concepts, exemplars)
+    tables = _Tables(vocabulary, [exemplar.picture for exemplar in exemplars])
+    concepts, holds = tables.concepts, tables.holds
     rates = np.array([1 - (1 - _share(concept, vocabulary)) ** THINGS_A_SCENE for concept in concepts])
     number = len(exemplars)
     both = holds @ holds.T
     single = np.diag(both)
     either = single[:, None] + single[None, :] - both
 
-    def likelihood(covered: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
-        explained: NDArray[np.float64] = -covered * np.log(rate) + (number - covered) * np.log(MISSED)
+    def likelihood(covered: _Matrix, rate: _Matrix) -> _Matrix:
+        explained: _Matrix = -covered * np.log(rate) + (number - covered) * np.log(MISSED)
         return explained
 
     # "red and red circle" is no more than "red circle".
@@ -122,16 +199,14 @@ def likely(vocabulary: Vocabulary, exemplars: Sequence[Observation], top: int = 
     upper = np.triu(apart, 1)
     rate_or = 1 - (1 - rates[:, None]) * (1 - rates[None, :])
     found: list[tuple[float, Hypothesis]] = []
-    tables: list[tuple[NDArray[np.float64], Literal["or", "and"] | None]] = [
-        (likelihood(single, rates), None),
+    by_form: list[tuple[_Matrix, Form]] = [
+        (likelihood(single, rates), "mono"),
         (np.where(upper, likelihood(both, rates[:, None] * rates[None, :]), -np.inf), "and"),
         (np.where(upper, likelihood(either, rate_or), -np.inf), "or"),
     ]
-    for scores, join in tables:
-        for flat in np.argsort(-scores, axis=None, kind="stable")[:top]:
-            where = np.unravel_index(flat, scores.shape)
-            second = concepts[where[1]] if join else None
-            found.append((float(scores[where]), Hypothesis(concepts[where[0]], join, second)))
+    for scores, form in by_form:
+        for place, _, score in _highest(scores, np.zeros_like(scores), top):
+            found.append((score, Hypothesis(tuple(concepts[index] for index in place), form)))
     found.sort(key=lambda pair: -pair[0])
     return [hypothesis for _, hypothesis in found[:top]]
 
@@ -144,61 +219,3 @@ def _share(concept: Concept, vocabulary: Vocabulary) -> float:
         (concept.shape, vocabulary.shapes),
     )
     return math.prod(1 / len(values) for value, values in attributes if value is not None)
-
-
-def telling_pictures(
-    vocabulary: Vocabulary, ranked: Sequence[Scored], number: int, seed: int, seen: set[tuple[Thing, ...]]
-) -> list[tuple[Thing, ...]]:
-    """Choose pictures on which the best hypotheses disagree.
-
-    Pictures hold one or two things that have, or just miss, what the hypotheses speak of. Each next picture is the one
-    that separates most pairs of likely hypotheses, pairs that are already separated counting less.
-
-    Args:
-        vocabulary: What can be drawn.
-        ranked: From `rank`.
-        number: How many at most; fewer when no picture tells more apart.
-        seed: Chooses the attributes that no hypothesis cares for.
-        seen: Pictures measured before.
-    """
-    rng = np.random.default_rng(seed)
-    hypotheses = [scored.hypothesis for scored in ranked]
-    scores = np.array([scored.score for scored in ranked])
-    weights = np.exp((scores - scores.max()) / TEMPERATURE)
-    candidates = [picture for picture in _candidates(vocabulary, hypotheses, rng) if picture not in seen]
-    if not candidates:
-        return []
-    predicted = np.array([[hypothesis.predicts(picture) for hypothesis in hypotheses] for picture in candidates])
-    separates = predicted[:, :, None] != predicted[:, None, :]
-    importance = np.outer(weights, weights)
-    chosen: list[tuple[Thing, ...]] = []
-    free = np.ones(len(candidates), dtype=bool)
-    for _ in range(number):
-        gains = np.where(free, (separates * importance).sum(axis=(1, 2)), 0.0)
-        best = int(np.argmax(gains))
-        if gains[best] <= 1e-9:
-            break
-        chosen.append(candidates[best])
-        free[best] = False
-        importance = np.where(separates[best], importance / 2, importance)
-    return chosen
-
-
-def _candidates(
-    vocabulary: Vocabulary, hypotheses: Sequence[Hypothesis], rng: np.random.Generator
-) -> list[tuple[Thing, ...]]:
-    things: list[Thing] = []
-    concepts = dict.fromkeys(concept for hypothesis in hypotheses for concept in hypothesis.concepts)
-    for concept in list(concepts)[:16]:
-        things += [_filled(concept, vocabulary, rng) for _ in range(3)]
-    things += [_filled(Concept(), vocabulary, rng) for _ in range(6)]
-    pairs = [(things[int(i)], things[int(j)]) for i, j in rng.integers(len(things), size=(400, 2)) if i != j]
-    return list(dict.fromkeys([*((thing,) for thing in things), *pairs]))
-
-
-def _filled(concept: Concept, vocabulary: Vocabulary, rng: np.random.Generator) -> Thing:
-    return Thing(
-        concept.colour or str(rng.choice(vocabulary.colours)),
-        concept.texture or str(rng.choice(vocabulary.textures)),
-        concept.shape or str(rng.choice(vocabulary.shapes)),
-    )
