@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,10 @@ class Maia:
         # A sixtieth of the scenes: exemplars are worse, and found in a second.
         self.environment = {**kept, "MAIA_CACHE_DIR": str(cache), "MAIA_DATASET_SIZE": "80"}
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command as the leader of a process group, as a shell does."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command as the leader of a process group, as a shell does; end it if the test fails meanwhile."""
+        with subprocess.Popen(
             [sys.executable, "-m", "maia.cli", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
@@ -49,7 +51,13 @@ class Maia:
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
-        )
+        ) as process:
+            try:
+                yield process
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
 
     def __call__(self, *arguments: str, **environment: str) -> Ended:
         with self.start(*arguments, **environment) as process:

@@ -144,7 +144,46 @@ def test_serve_passes_flags_and_signals_to_the_server(maia: Maia, no_processes_l
 
 def test_exemplars_are_found_once(maia: Maia) -> None:
     for _ in range(2):
-        ended = maia("exemplars", "build", "--up", "--model", "scene-neurons")
+        ended = maia("exemplars", "build", "--model", "scene-neurons")
         assert ended.code == 0, ended.err
-        assert "exemplars of scene-neurons ready" in ended.err
+        assert "scene-neurons: " in ended.err
+        assert "80 pictures" in ended.err
+        assert ended.out.startswith("Exemplars: ")
+    assert "80 pictures, stored already" in ended.err
     assert "measuring" not in ended.err
+    listed = maia("exemplars", "list")
+    assert listed.code == 0
+    assert "scene-neurons" in listed.out
+    assert "scenes-v1" in listed.out
+
+
+def test_parts_of_a_pass_are_merged(maia: Maia) -> None:
+    where = ("--size", "70")
+    error = maia("exemplars", "merge", *where)
+    assert error.code == 2
+    assert error.err.splitlines()[-1].startswith("error: no parts of a pass over scenes-v1 are in ")
+    for part in ("1", "0"):
+        ended = maia("exemplars", "build", "--model", "scene-neurons", "--shards", "2", "--shard", part, *where)
+        assert ended.code == 0, ended.err
+        assert "this part is done" in ended.err
+        assert ended.out == ""
+    ended = maia("exemplars", "merge", *where)
+    assert ended.code == 0, ended.err
+    assert "70 pictures" in ended.err
+    assert ended.out.startswith("Exemplars: ")
+
+
+def test_what_cannot_be_built_is_one_line(maia: Maia) -> None:
+    (maia.folder / "pictures").mkdir()
+    (maia.folder / "pictures" / "one.png").write_text("no picture")
+    for flags, says in (
+        (("--model", "nobody"), "no subject 'nobody'"),
+        (("--dataset", "gone"), "there is no "),
+        (("--dataset", "pictures", "--top", "1"), "none of the 1 pictures can be read; the first is one.png: "),
+        (("--layers", "nothing"), "has no layer 'nothing'"),
+    ):
+        ended = maia("exemplars", "build", *(() if "--model" in flags else ("--model", "scene-neurons")), *flags)
+        assert ended.code == 2, ended.err
+        assert ended.err.splitlines()[-1].startswith("error: ")
+        assert says in ended.err.splitlines()[-1]
+        assert "Traceback" not in ended.err
