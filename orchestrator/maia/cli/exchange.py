@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,7 +45,7 @@ def import_(
     without_ids: WithoutIds = False,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
-) -> int:
+) -> NoReturn:
     """Take MAIA's or MILAN's files into the store.
 
     For example:
@@ -53,7 +53,7 @@ def import_(
         maia exemplars import exemplars/dino --model dino_vits8
     """
     asked = {"model": model, "dataset": dataset, "layers": layers, "units": units, "without-ids": without_ids}
-    return _run(config, cache_dir, "import", [str(folder)], asked)
+    _run(config, cache_dir, "import", [str(folder)], asked)
 
 
 def export(
@@ -64,14 +64,14 @@ def export(
     layers: Layers = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
-) -> int:
+) -> NoReturn:
     """Write exemplars as MAIA's and MILAN's files.
 
     For example:
 
         maia exemplars export exemplars/ --model scenes-cnn --layers layer3,layer4
     """
-    return _run(config, cache_dir, "export", [str(folder)], {"model": model, "dataset": dataset, "layers": layers})
+    _run(config, cache_dir, "export", [str(folder)], {"model": model, "dataset": dataset, "layers": layers})
 
 
 def fetch(
@@ -90,7 +90,7 @@ def fetch(
     without_ids: WithoutIds = False,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
-) -> int:
+) -> NoReturn:
     """Download and import the sets that MAIA's authors published; goes on where it was cut off.
 
     For example:
@@ -99,7 +99,7 @@ def fetch(
     """
     asked: dict[str, object] = {"base-url": base_url, "sha256": sha256, "keep": keep, "model": model}
     asked |= {"dataset": dataset, "layers": layers, "units": units, "without-ids": without_ids}
-    return _run(config, cache_dir, "fetch", names or [], asked)
+    _run(config, cache_dir, "fetch", names or [], asked)
 
 
 def show(
@@ -113,19 +113,19 @@ def show(
     ] = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
-) -> int:
+) -> NoReturn:
     """Make a contact sheet of a unit: its pictures, masked and whole, and how its values are distributed.
 
     For example:
 
         maia exemplars show --model scenes-cnn --unit layer3:5 --out unit.html
     """
-    return _run(config, cache_dir, "show", [], {"model": model, "unit": unit, "dataset": dataset, "out": out})
+    _run(config, cache_dir, "show", [], {"model": model, "unit": unit, "dataset": dataset, "out": out})
 
 
 def _run(
     config: Path | None, cache_dir: Path | None, command: str, arguments: list[str], asked: Mapping[str, object]
-) -> int:
+) -> NoReturn:
     from maia.cli.config import environment_without_keys, load_config  # help must not pay for them
     from maia.cli.servers import exemplar_store
 
@@ -136,10 +136,6 @@ def _run(
             flags.append(f"--{name}")
         elif value not in {None, False}:
             flags += [f"--{name}", str(value)]
-    program = (sys.executable, "-m", "maia.services.interchange", command, *arguments, *flags)
-    with subprocess.Popen(program, env=environment_without_keys()) as process:  # noqa: S603  our own program
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:  # the terminal has told the program as well, which ends in order
-                continue
+    program = [sys.executable, "-m", "maia.services.interchange", command, *arguments, *flags]
+    # It takes this process's place: signals and exit code need no relay.
+    os.execve(sys.executable, program, environment_without_keys())  # noqa: S606  our own

@@ -142,6 +142,7 @@ class Blocking:
         self.info: SubjectInfo = self._subject.info
         self.began = 0
         self.looked = 0
+        self.busy = threading.Event()
         self.release = threading.Event()
 
     @property
@@ -153,6 +154,7 @@ class Blocking:
 
     def look(self, inputs: Sequence[Input], layers: Sequence[str]) -> Mapping[str, Answers]:
         self.began += 1
+        self.busy.set()
         self.looked += len(inputs)
         self.release.wait(10)
         return self._subject.look(inputs, layers)
@@ -209,8 +211,7 @@ async def test_a_picture_that_many_measure_at_once_is_looked_at_once(draw: Draw)
     async with serving(subject, cache_bytes=1 << 24) as stub:
         calls = [stub.MeasureUnits(request(picture, units=[RED])) for _ in range(40)]
         calls.append(stub.MeasureUnits(request(other, units=[RED])))
-        while not subject.began:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(subject.busy.wait, 10)
         subject.release.set()
         answers = await asyncio.gather(*calls)
     assert all(answer == answers[0] for answer in answers[:40])

@@ -267,7 +267,7 @@ async def test_requests_that_wait_are_bounded_in_bytes_and_health_still_answers(
         small = generation_pb2.GenerateImagesRequest(items=[generation_pb2.GenerateItem(prompt="x" * 100)])
         waiting = asyncio.ensure_future(stub.GenerateImages(large))
         await servicer.started.wait()
-        with pytest.raises(OverloadedError, match="12.. bytes.* over 1000") as caught, translated(server="g"):
+        with pytest.raises(OverloadedError, match=r"12.. bytes.* over 1000") as caught, translated(server="g"):
             await stub.GenerateImages(small)
         assert caught.value.retry_after_s == 1.0
         health = health_pb2_grpc.HealthStub(channel)

@@ -43,10 +43,17 @@ class MaskRecipe:
     def of(
         cls, unit: UnitName, activation: float, values: NDArray[np.float16], frame: Frame, threshold: float | None
     ) -> Self:
-        """Return a recipe; without a threshold, the 0.95 quantile of the map's own values is taken."""
+        """Return a recipe; without a threshold, the 0.95 quantile of the map's own values is taken.
+
+        Where that is the maximum itself, since a twentieth of the map or more is as high, the level below it is taken:
+        nothing is above the maximum, and a picture that drives a unit much would be all dark.
+        """
         if threshold is not None:
             return cls(unit, activation, values, frame, threshold, "exemplars")
         own = float(np.quantile(values.astype(np.float32), MAP_QUANTILE))
+        below = values[values < own]
+        if own >= values.max() and below.size:
+            own = float(below.max())
         return cls(unit, activation, values, frame, own, "map")
 
     def mask(self, width: int, height: int) -> NDArray[np.bool_]:

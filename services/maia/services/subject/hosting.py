@@ -14,6 +14,9 @@ from maia.services._runtime.queue import BatchQueue
 from maia.services.subject.ablating import ablation_job
 from maia.services.subject.backends.networks import catalogue
 from maia.services.subject.backends.networks.options import NetworkOptions
+from maia.services.subject.backends.photograph_neurons.backend import PhotographNeurons
+from maia.services.subject.backends.photograph_neurons.options import NAME as SYNTHETIC_NEURONS
+from maia.services.subject.backends.photograph_neurons.options import PhotographOptions
 from maia.services.subject.backends.scene_neurons.backend import SceneNeurons
 from maia.services.subject.backends.scenes_cnn.backend import ScenesCnn
 from maia.services.subject.cache import AnswerCache
@@ -46,7 +49,7 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
     names = [*settings.model, *settings.on_demand]
     for name in names:
         _check(name)
-    networks = [name for name in names if name not in SUBJECTS]
+    networks = [name for name in names if name not in {*SUBJECTS, SYNTHETIC_NEURONS}]
     if (settings.weights is not None or settings.directions) and len(networks) != 1:
         raise InvalidRequestError(
             f"--weights and --directions are for one network, and this server would host {len(networks)}; "
@@ -55,7 +58,7 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
         )
     cache = AnswerCache(settings.cache_mb * _MEGABYTE)
     subjects = Subjects(
-        lambda name: load_subject(name, settings.network),
+        lambda name: load_subject(name, settings.network, settings.photographs),
         names,
         thread,
         max_bytes=int(settings.memory_gb * 1e9),
@@ -77,28 +80,31 @@ async def host(settings: SubjectSettings, thread: ModelThread, metrics: Metrics)
         yield [subject_service(subjects, Looking(queue, cache, metrics), ablations)]
 
 
-def load_subject(name: str, options: NetworkOptions) -> Subject:
+def load_subject(name: str, options: NetworkOptions, photographs: PhotographOptions | None = None) -> Subject:
     """Load a subject by name.
 
     Args:
         name: What `--model` takes.
         options: How a network is loaded.
+        photographs: Of synthetic_neurons; the defaults if None.
 
     Raises:
         NotFoundError: SUBJECT_UNKNOWN, metadata "valid".
         PreconditionError: What loading raises.
     """
     _check(name)
+    if name == SYNTHETIC_NEURONS:
+        return PhotographNeurons.load(photographs or PhotographOptions(), options)
     return SUBJECTS[name]() if name in SUBJECTS else catalogue.load(name, options)
 
 
 def _check(name: str) -> None:
-    if name in SUBJECTS:
+    if name in {*SUBJECTS, SYNTHETIC_NEURONS}:
         return
     try:
         catalogue.parse(name)
     except NotFoundError as error:
-        valid = ", ".join((*SUBJECTS, *catalogue.SHORT_NAMES, *catalogue.FORMS))
+        valid = ", ".join((*SUBJECTS, SYNTHETIC_NEURONS, *catalogue.SHORT_NAMES, *catalogue.FORMS))
         raise NotFoundError(
             f"no subject {name!r:.100}; there are {valid}", reason="SUBJECT_UNKNOWN", metadata={"valid": valid}
         ) from error

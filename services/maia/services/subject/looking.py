@@ -14,7 +14,7 @@ from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.queue import BatchQueue
 from maia.services._runtime.requests import picture_size
 from maia.services.subject.cache import AnswerCache, Seen
-from maia.services.subject.model import Input, Subject
+from maia.services.subject.model import Input, Selective, Subject
 from maia.type.v1 import type_pb2
 from maia.wire.deadline import Deadline
 from maia.wire.pictures import decode_picture
@@ -108,7 +108,7 @@ class Looking:
 
         Args:
             subject: Looks.
-            layers: Whose answers are wanted.
+            layers: Whose answers are wanted, or parts of them.
             pictures: Of one request, or a part of it.
             principal: Who asks.
             deadline: By when.
@@ -139,9 +139,10 @@ class Looking:
         found, missing, pixels = look_up() if small else await asyncio.to_thread(look_up)
         self._metrics.cache_hits.labels(name).inc(len(pictures) - len(missing))
         self._metrics.cache_misses.labels(name).inc(len(missing))
-        answered = await self._queue.submit(
-            missing, [Key(name, of)] * len(missing), principal=principal, deadline=deadline, weights=pixels
-        )
+        # A batch answers for whatever is asked of any of its pictures; where that is work, only equal wishes share one.
+        selective = isinstance(subject, Selective)
+        keys = [Key(name, (of, look.layers) if selective else of) for look in missing]
+        answered = await self._queue.submit(missing, keys, principal=principal, deadline=deadline, weights=pixels)
         for look, seen in zip(missing, answered, strict=True):
             found[look.index - start] = {**found[look.index - start], **seen}
         return found

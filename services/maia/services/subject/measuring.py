@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maia.services.subject.model import Answers, Subject, Unit
+from maia.services.subject.model import Answers, Subject, Unit, parts_of
 from maia.wire.maps import Frame
 from maia.wire.pictures import Rgb
 
@@ -37,8 +37,11 @@ def measure(subject: Subject, pictures: Sequence[Rgb], units: Sequence[Unit]) ->
         units: All exist; duplicates are answered as often as they are asked.
     """
     inputs = [subject.prepare(rgb) for rgb in pictures]
-    answers = subject.look(inputs, list(dict.fromkeys(unit.layer for unit in units)))
-    by_picture = [outputs({layer: (one, row) for layer, one in answers.items()}, units) for row in range(len(inputs))]
+    parts = parts_of(subject, units)
+    answers = subject.look(inputs, list(dict.fromkeys(parts.values())))
+    by_picture = [
+        outputs({part: (one, row) for part, one in answers.items()}, units, parts) for row in range(len(inputs))
+    ]
     return Measurements(
         activations=np.array([[raw.max() for raw in one] for one in by_picture], np.float32),
         maps=tuple(np.stack(of_unit).astype(np.float16) for of_unit in zip(*by_picture, strict=True)),
@@ -46,18 +49,21 @@ def measure(subject: Subject, pictures: Sequence[Rgb], units: Sequence[Unit]) ->
     )
 
 
-def outputs(answers: Mapping[str, tuple[Answers, int]], units: Sequence[Unit]) -> list[NDArray[np.float32]]:
+def outputs(
+    answers: Mapping[str, tuple[Answers, int]], units: Sequence[Unit], parts: Mapping[Unit, str]
+) -> list[NDArray[np.float32]]:
     """Return what units answered to one picture: float32, (h, w) each, in the order asked.
 
     Args:
-        answers: By layer, what it answered to a batch, and which of the batch the picture is.
-        units: Of these layers.
+        answers: By part, what it answered to a batch, and which of the batch the picture is.
+        units: Of these parts.
+        parts: Of each of them, from `parts_of`.
     """
     places: dict[str, list[int]] = {}
     for place, unit in enumerate(units):
-        places.setdefault(unit.layer, []).append(place)
+        places.setdefault(parts[unit], []).append(place)
     found: dict[int, NDArray[np.float32]] = {}
-    for layer, where in places.items():
-        one, row = answers[layer]
+    for part, where in places.items():
+        one, row = answers[part]
         found.update(zip(where, one.maps(row, [units[place].index for place in where]), strict=True))
     return [found[place] for place in range(len(units))]

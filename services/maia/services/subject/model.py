@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
@@ -172,6 +172,30 @@ class Classifier(Subject, Protocol):
             ablation: What to do to a unit on the way.
         """
         ...
+
+
+@runtime_checkable
+class Selective(Subject, Protocol):
+    """A subject to which each unit is work of its own, so that a layer is not looked at whole for one of them."""
+
+    def part(self, unit: Unit) -> str:
+        """Return the name of a part of the unit's layer: `look` takes it as a layer, and answers for its units alone.
+
+        Args:
+            unit: Exists.
+        """
+        ...
+
+
+def parts_of(subject: Subject, units: Iterable[Unit]) -> dict[Unit, str]:
+    """Return what `look` has to be asked for to measure each unit: its layer, or a part of it.
+
+    Args:
+        subject: Will look.
+        units: All exist; duplicates count once.
+    """
+    selective = subject if isinstance(subject, Selective) else None
+    return {unit: selective.part(unit) if selective else unit.layer for unit in units}
 
 
 @dataclass(frozen=True, slots=True)

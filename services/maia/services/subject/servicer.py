@@ -18,7 +18,7 @@ from maia.services.subject.ablating import AblationQueue, Ask
 from maia.services.subject.cache import Seen
 from maia.services.subject.looking import Looking, revision
 from maia.services.subject.measuring import outputs
-from maia.services.subject.model import Ablation, Classifier, LayerKind, Subject, SubjectInfo, Unit
+from maia.services.subject.model import Ablation, Classifier, LayerKind, Subject, SubjectInfo, Unit, parts_of
 from maia.services.subject.subjects import Subjects
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.wire.deadline import Deadline
@@ -91,13 +91,14 @@ class SubjectServicer(subject_pb2_grpc.SubjectServiceServicer):
         subject = await self._subjects.get(request.subject)
         few = len(request.units) <= _FEW
         units = _units(request, subject.info) if few else await asyncio.to_thread(_units, request, subject.info)
-        layers = list(dict.fromkeys(unit.layer for unit in units))
+        parts = parts_of(subject, units) if few else await asyncio.to_thread(parts_of, subject, units)
+        wanted = list(dict.fromkeys(parts.values()))
         response = subject_pb2.MeasureUnitsResponse(precision=subject.info.precision)
         # Window by window: what layers answered to a picture is large, and held until it is packed.
         principal, deadline = principal_of(context), Deadline.of(context)
         for start, pictures in batches(request.pictures, _WINDOW):
-            seen = await self._looking.look(subject, layers, pictures, principal, deadline, start=start)
-            response.pictures.extend(await asyncio.to_thread(_packed, request, seen, units))
+            seen = await self._looking.look(subject, wanted, pictures, principal, deadline, start=start)
+            response.pictures.extend(await asyncio.to_thread(_packed, request, seen, units, parts))
         return response
 
     @override
@@ -203,20 +204,23 @@ def _units(request: subject_pb2.MeasureUnitsRequest, info: SubjectInfo) -> list[
 
 
 def _packed(
-    request: subject_pb2.MeasureUnitsRequest, seen: Sequence[Mapping[str, Seen]], units: Sequence[Unit]
+    request: subject_pb2.MeasureUnitsRequest,
+    seen: Sequence[Mapping[str, Seen]],
+    units: Sequence[Unit],
+    parts: Mapping[Unit, str],
 ) -> list[subject_pb2.PictureMeasurement]:
     """What was asked of each picture; each distinct unit is read once, some at a time."""
     pool = np.mean if request.pooling == subject_pb2.POOLING_MEAN else np.max
-    distinct = list(dict.fromkeys(units))
+    distinct = list(parts)
     packed = []
     for one in seen:
-        answers = {layer: (there.answers, there.row) for layer, there in one.items()}
+        answers = {part: (there.answers, there.row) for part, there in one.items()}
         of: dict[Unit, subject_pb2.UnitMeasurement] = {}
         for _, some in batches(distinct, _AT_ONCE):
-            for unit, raw in zip(some, outputs(answers, some), strict=True):
+            for unit, raw in zip(some, outputs(answers, some, parts), strict=True):
                 of[unit] = subject_pb2.UnitMeasurement(
                     activation=float(pool(raw)), map=None if request.activations_only else map_to_proto(raw)
                 )
-        frame = one[units[0].layer].frame.to_proto()
+        frame = one[parts[units[0]]].frame.to_proto()
         packed.append(subject_pb2.PictureMeasurement(frame=frame, units=[of[unit] for unit in units]))
     return packed

@@ -9,6 +9,13 @@ from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from maia.services.subject.backends.networks.options import DirectionsFile, NetworkOptions, Precision
+from maia.services.subject.backends.photograph_neurons.options import (
+    BOX_THRESHOLD,
+    DETECTOR,
+    SEGMENTER,
+    TEXT_THRESHOLD,
+    PhotographOptions,
+)
 from maia.wire.settings import ServerSettings
 
 
@@ -31,7 +38,7 @@ class SubjectSettings(ServerSettings):
         default=("scene-neurons", "scenes-cnn"),
         min_length=1,
         description="subjects to load and host, separated by commas: scene-neurons, scenes-cnn, resnet152, clip-RN50, "
-        "clip-ViT-B32, dino_vits8, torchvision:NAME, timm:NAME, open_clip:ARCHITECTURE/TAG, "
+        "clip-ViT-B32, dino_vits8, synthetic_neurons, torchvision:NAME, timm:NAME, open_clip:ARCHITECTURE/TAG, "
         "transformers:REPOSITORY or FOLDER, python:MODULE:FACTORY",
     )
     on_demand: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
@@ -49,6 +56,21 @@ class SubjectSettings(ServerSettings):
         default=(),
         description="safetensors files with directions or sparse autoencoders to measure as layers of their own, "
         "each FILE or LAYER=FILE, separated by commas",
+    )
+    labels: Path | None = Field(
+        default=None, description="folder with mono.json, or.json, and.json: the units of synthetic_neurons"
+    )
+    detector: str = Field(
+        default=DETECTOR, description="of synthetic_neurons: a GroundingDINO, by its name on the Hub or its folder"
+    )
+    segmenter: str = Field(
+        default=SEGMENTER, description="of synthetic_neurons: a SAM, by its name on the Hub or its folder"
+    )
+    box_threshold: float = Field(
+        default=BOX_THRESHOLD, ge=0, lt=1, description="of synthetic_neurons: score that a box must exceed"
+    )
+    text_threshold: float = Field(
+        default=TEXT_THRESHOLD, ge=0, lt=1, description="of synthetic_neurons: score that each word must exceed"
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
@@ -91,3 +113,8 @@ class SubjectSettings(ServerSettings):
             weights=self.weights,
             directions=tuple(map(DirectionsFile.parse, self.directions)),
         )
+
+    @property
+    def photographs(self) -> PhotographOptions:
+        """Of synthetic_neurons."""
+        return PhotographOptions(self.labels, self.detector, self.segmenter, self.box_threshold, self.text_threshold)

@@ -59,6 +59,19 @@ async def test_a_view_is_drawn_when_somebody_looks_and_once(bench: Any) -> None:
     assert JournalReader(bench.folder).picture(events[2].sha256, "image/png") == drawn.data
 
 
+def test_what_is_as_high_in_much_of_the_map_stays_bright() -> None:
+    values = np.zeros((10, 10), np.float16)
+    values[2:6, 2:6] = 3  # the edge
+    values[3:5, 2:6] = 8
+    own = recipe(None, values)
+    assert (own.threshold, own.origin) == (3.0, "map")
+    assert own.mask(32, 24)[9:11, 9:16].all()
+    assert not own.mask(32, 24)[:4].any()
+    constant = recipe(None, np.full((4, 4), 2, np.float16))
+    assert constant.threshold == 2.0
+    assert not constant.mask(32, 24).any()
+
+
 async def test_the_journal_has_what_draws_the_mask_again(bench: Any) -> None:
     view = bench.images.add_view(bench.picture(9).id, recipe(), {"tool": "test"})
     kept = bench.events(ImageAdded)[1].view
