@@ -103,6 +103,10 @@ def build(
         str | None,
         typer.Option(metavar="FILE,…", help="Directions to measure as layers of their own.", rich_help_panel=_NETWORK),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Label files of the subject synthetic_neurons.", rich_help_panel=_NETWORK),
+    ] = None,
     model_dir: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where weights are looked for, and kept.", rich_help_panel=_NETWORK),
@@ -140,6 +144,7 @@ def build(
         "precision": precision,
         "weights": weights,
         "directions": directions,
+        "labels": labels,
         "model-dir": model_dir,
         "offline": True if offline else None,
         "config": settings.config_file,
