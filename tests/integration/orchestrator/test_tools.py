@@ -20,18 +20,17 @@ from maia.orchestrator.toolbox import Study, run_tag
 from maia.sandbox import Host, Outcome, Session
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
+from maia.services.building.build import Build, build
 from maia.services.description.hosting import host as host_description
 from maia.services.description.settings import DescriptionSettings
 from maia.services.editing.hosting import host as host_editing
 from maia.services.editing.settings import EditingSettings
-from maia.services.exemplars.build import build_exemplars
 from maia.services.exemplars.hosting import host as host_exemplars
 from maia.services.exemplars.settings import ExemplarsSettings
 from maia.services.generation.hosting import host as host_generation
 from maia.services.generation.settings import GenerationSettings
 from maia.services.subject.hosting import host as host_subject
 from maia.services.subject.settings import SubjectSettings
-from maia.wire.channels import open_channel
 from maia.wire.server import running
 
 UNIT = UnitName("scene-neurons", "mono", 0)
@@ -65,7 +64,9 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("exemplars")
+    folder = tmp_path_factory.mktemp("exemplars")
+    build(Build(UNIT.model, "scenes", folder, size=40))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,6 @@ async def lab(store: Path, jail_cache: Path, tmp_path: Path) -> AsyncIterator[La
             *await entered(host_exemplars(ExemplarsSettings(store=store), thread, metrics)),
         ]
         at = (await stack.enter_async_context(running(services))).address
-        channel = await stack.enter_async_context(open_channel(at))
-        await build_exemplars(channel, UNIT.model, store, size=40)
         servers = await stack.enter_async_context(open_servers(Addresses(at, at, at, at, at)))
         info = await servers.subject.info(UNIT.model, Terms.within(10))
         record = Record(stack.enter_context(JournalWriter(tmp_path / "unit")))

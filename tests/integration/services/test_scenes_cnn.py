@@ -11,7 +11,7 @@ from tests.integration.services.conftest import served
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.services.exemplars.build import build_exemplars
+from maia.services.building.build import Build, build
 from maia.services.subject import hosting
 from maia.services.subject.settings import SubjectSettings
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
@@ -31,7 +31,7 @@ async def test_a_trained_network_is_measured_and_has_exemplars(
         ):
             stub = subject_pb2_grpc.SubjectServiceStub(channel)
             info = await stub.GetSubject(subject_pb2.GetSubjectRequest(subject="scenes-cnn"))
-            manifest = await build_exemplars(channel, "scenes-cnn", tmp_path / "store", size=20)
+            manifest = build(Build("scenes-cnn", "scenes", tmp_path / "store", size=20)).manifest
             layer = info.layers[-1]
             unit = type_pb2.Unit(layer=layer.name, index=layer.units - 1)
             request = exemplars_pb2.GetExemplarsRequest(subject="scenes-cnn", unit=unit, subject_revision=info.revision)
@@ -40,6 +40,7 @@ async def test_a_trained_network_is_measured_and_has_exemplars(
             measured = await stub.MeasureUnits(
                 subject_pb2.MeasureUnitsRequest(subject="scenes-cnn", pictures=[best.picture], units=[unit])
             )
+    assert manifest is not None
     assert manifest.subject_revision == info.revision
     assert [stored.units for stored in manifest.layers] == [layer.units for layer in info.layers]
     (again,) = measured.pictures[0].units

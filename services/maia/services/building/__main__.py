@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from maia.services._runtime.program import QUIET_THREADS
 from maia.services.building.plan import BATCH, SAMPLES, Shard
 from maia.services.exemplars.model import TOP
 from maia.services.exemplars.settings import default_store
-from maia.wire.errors import InvalidRequestError
+from maia.wire.errors import CancelledError, InvalidRequestError
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
 from maia.wire.settings import load_settings
@@ -27,7 +28,11 @@ _PROGRAM: Final = "python -m maia.services.building"
 
 def main(arguments: Sequence[str]) -> int:
     """Build or merge, and return the exit code."""
-    return reporting_errors(lambda: _run(*_parser().parse_known_args(arguments)))
+    parser = _parser()
+    chosen, others = parser.parse_known_args(arguments)
+    if chosen.command == "merge" and others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return reporting_errors(lambda: _run(chosen, others))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--column", help="of a Hugging Face dataset")
         one.add_argument("--store", type=Path, default=default_store(), help="folder of the exemplars (%(default)s)")
         one.add_argument("--json", action="store_true", help="tell the progress as lines of JSON on standard output")
-    build.add_argument("--end-with-stdin", action="store_true", help="stop when standard input closes")
+        one.add_argument("--end-with-stdin", action="store_true", help="stop when standard input closes")
     build.add_argument("--layers", default="", help="separated by commas; all of the subject if not given")
     build.add_argument("--batch", type=int, default=BATCH, help="pictures in one pass of the network (%(default)s)")
     build.add_argument("--top", type=int, default=TOP, help="pictures to keep of each unit (%(default)s)")
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--shards", type=int, default=1, help="parts of the whole pass (%(default)s)")
     build.add_argument("--shard", type=int, help="which part to do, from 0")
+    build.add_argument(
+        "--checkpoint-s", type=float, default=60.0, help="seconds after which it saves where it is (%(default)g)"
+    )
     return parser
 
 
@@ -73,36 +81,43 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
     from maia.services.subject.settings import SubjectSettings
 
     where = {name: getattr(chosen, name) for name in ("dataset", "store", "size", "split", "column")}
-    tell = _telling(as_json=chosen.json)
+    with _telling(as_json=chosen.json) as tell:
+        stop = _stops(with_stdin=chosen.end_with_stdin)
 
-    def heard(step: Step) -> None:
-        tell({"doing": step.doing, "done": step.done, "total": step.total})
+        def heard(step: Step) -> None:
+            try:
+                tell({"doing": step.doing, "done": step.done, "total": step.total})
+            except BrokenPipeError:  # whoever was listening has ended, and would not want what is done to be lost
+                stop.set()
+            if stop.is_set() and step.doing != "measuring":  # the pass itself asks, when it can save what is done
+                raise CancelledError(f"stopped while {step.doing} pictures; the same command goes on from there")
 
-    if chosen.command == "merge":
-        built = merge(Build(chosen.model, **where), heard)
-    else:
-        settings = load_settings(SubjectSettings, "subject", others, program=_PROGRAM)
-        asked = Build(
-            chosen.model,
-            **where,
-            wanted=Wanted(_names(chosen.layers), chosen.batch, chosen.top, chosen.samples),
-            options=settings.network,
-            photographs=settings.photographs,
-            shard=_shard(chosen),
+        if chosen.command == "merge":
+            built = merge(Build(chosen.model, **where), heard)
+        else:
+            settings = load_settings(SubjectSettings, "subject", others, program=_PROGRAM)
+            asked = Build(
+                chosen.model,
+                **where,
+                wanted=Wanted(_names(chosen.layers), chosen.batch, chosen.top, chosen.samples),
+                options=settings.network,
+                photographs=settings.photographs,
+                shard=_shard(chosen),
+                checkpoint_s=chosen.checkpoint_s,
+            )
+            built = build(asked, heard, stop.is_set)
+        tell(
+            {
+                "built": built.manifest is not None,
+                "anew": built.anew,
+                "subject": built.plan.subject,
+                "units": sum(layer.units for layer in built.plan.layers),
+                "pictures": built.plan.size,
+                "skipped": [{"title": one.title, "why": one.why} for one in built.skipped],
+                "notes": list(built.notes),
+                "pass": built.plan.key,
+            }
         )
-        built = build(asked, heard, _stops(with_stdin=chosen.end_with_stdin).is_set)
-    tell(
-        {
-            "built": built.manifest is not None,
-            "anew": built.anew,
-            "subject": built.plan.subject,
-            "units": sum(layer.units for layer in built.plan.layers),
-            "pictures": built.plan.size,
-            "skipped": [{"title": one.title, "why": one.why} for one in built.skipped],
-            "notes": list(built.notes),
-            "pass": built.plan.key,
-        }
-    )
 
 
 def _stops(*, with_stdin: bool) -> threading.Event:
@@ -139,21 +154,29 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _telling(*, as_json: bool) -> Callable[[dict[str, object]], None]:
-    if as_json:
+@contextmanager
+def _telling(*, as_json: bool) -> Iterator[Callable[[Mapping[str, object]], None]]:
+    """Yield what tells facts: as lines on standard output, or for people on standard error."""
+    begun = False  # a line that the next one takes the place of
 
-        def tell(fact: dict[str, object]) -> None:
-            sys.stdout.write(json.dumps(fact) + "\n")
-            sys.stdout.flush()
-    else:
+    def tell_json(fact: Mapping[str, object]) -> None:
+        sys.stdout.write(json.dumps(fact) + "\n")
+        sys.stdout.flush()
 
-        def tell(fact: dict[str, object]) -> None:
-            if "doing" in fact:
-                sys.stderr.write(f"\r{fact['doing']} {fact['done']} of {fact['total']} pictures ")
-            else:
-                sys.stderr.write("\n" + json.dumps(fact, indent=1) + "\n")
+    def tell(fact: Mapping[str, object]) -> None:
+        nonlocal begun
+        if "doing" in fact:
+            sys.stderr.write(f"\r{fact['doing']} {fact['done']} of {fact['total']} pictures ")
+            begun = True
+        else:
+            sys.stderr.write("\n" * begun + json.dumps(fact, indent=1) + "\n")
+            begun = False
 
-    return tell
+    try:
+        yield tell_json if as_json else tell
+    finally:
+        if begun:
+            sys.stderr.write("\n")
 
 
 if __name__ == "__main__":

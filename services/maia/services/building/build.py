@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maia.services.building.datasets.dataset import Dataset, open_dataset
 from maia.services.building.finishing import finish
-from maia.services.building.passing import Pass, Step, Wanted, run_part
+from maia.services.building.passing import CHECKPOINT_S, Pass, Step, Wanted, run_part
 from maia.services.building.plan import Plan, Shard
 from maia.services.building.states import Skipped, State, folder_of, storing
 from maia.services.exemplars.model import Manifest
@@ -39,6 +39,7 @@ class Build:
         options: How a network is loaded.
         photographs: Of synthetic_neurons.
         shard: Which part to do; the whole alone is also finished.
+        checkpoint_s: How often the pass saves where it is.
     """
 
     subject: str
@@ -51,6 +52,7 @@ class Build:
     options: NetworkOptions = field(default_factory=NetworkOptions)
     photographs: PhotographOptions = field(default_factory=PhotographOptions)
     shard: Shard = field(default_factory=Shard)
+    checkpoint_s: float = CHECKPOINT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
     stored = ExemplarStore(asked.store).like(plan.manifest(0))
     if stored is not None:
         return Built(plan, stored, anew=False, notes=dataset.notes)
-    run_part(the_pass, shard, on_step=on_step, stopped=stopped)
+    run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s)
     if shard.count > 1:
         return Built(plan, notes=dataset.notes)
     return _finished(plan, dataset, 1, asked.store, on_step)

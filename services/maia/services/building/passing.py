@@ -23,9 +23,10 @@ from maia.services.exemplars.model import TOP, StoredLayer
 from maia.services.subject.model import Subject
 from maia.wire.errors import CancelledError, InvalidRequestError, NotFoundError, PreconditionError
 
-__all__ = ["Pass", "Step", "Wanted", "run_part"]
+__all__ = ["CHECKPOINT_S", "Pass", "Step", "Wanted", "run_part"]
 
-_CHECKPOINT_S: Final = 60.0
+CHECKPOINT_S: Final = 60.0
+"""How often a pass saves where it is, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ class Pass:
         """
         if wanted.batch < 1:
             raise InvalidRequestError(
-                f"{wanted.batch} pictures are no batch; take at least 1", reason="BATCH_INVALID",
+                f"{wanted.batch} pictures are no batch; take at least 1",
+                reason="BATCH_INVALID",
                 metadata={"batch": str(wanted.batch)},
             )
         if wanted.samples < 0:
             raise InvalidRequestError(
-                f"{wanted.samples} pictures are no sample; take 0 or more", reason="SAMPLES_INVALID",
+                f"{wanted.samples} pictures are no sample; take 0 or more",
+                reason="SAMPLES_INVALID",
                 metadata={"samples": str(wanted.samples)},
             )
         if not 1 <= wanted.top <= len(dataset):
@@ -121,7 +124,7 @@ def run_part(
     *,
     on_step: Callable[[Step], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
-    checkpoint_s: float = _CHECKPOINT_S,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> None:
     """Pass over a part of a dataset, from where it stood; its state is in the store every so often and at the end.
 

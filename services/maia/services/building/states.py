@@ -102,7 +102,8 @@ class State:
             InternalError: STATE_DAMAGED.
         """
         try:
-            with np.load(path, allow_pickle=False) as saved:
+            # NumPy leaves a file open that is no archive, if it has opened it itself.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 told = json.loads(saved["header"].tobytes())
                 layers: dict[str, dict[str, NDArray[Any]]] = {}
                 for key in saved.files:

@@ -366,8 +366,11 @@ class ExemplarLayer:
 
     def _array(self, name: str) -> NDArray[Any]:
         path = self.folder / str(self.number) / f"{name}.npy"
-        rows, top, layer = None, self.manifest.top, self.layer
+        units = None if name == "units" else self._optional("units")
+        top, layer = self.manifest.top, self.layer
+        rows = layer.units if units is None else len(units)
         shapes: dict[str, tuple[int | None, ...]] = {
+            "units": (None,),
             "indices": (rows, top),
             "activations": (rows, top),
             "maps": (rows, top, layer.map_height, layer.map_width),
@@ -439,7 +442,7 @@ def _damage(path: Path, folder: Path, subject: str) -> Iterator[None]:
 def _safe(name: str) -> str:
     """A folder's name, for people to recognise and never the same for two names."""
     plain = _UNSAFE.sub("_", name).strip("._")[:_NAME_CHARS]
-    return name if plain == name else f"{plain}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name if name and plain == name else f"{plain}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _missing(subject: str, what: str) -> NotFoundError:
