@@ -55,10 +55,7 @@ async def test_a_server_announces_itself_serves_and_ends_with_its_parent(name: s
         (["maia.services.generation", "--listen", "0.0.0.0:80"], "not on this machine"),
         (["maia.services.generation", "--listen", "here"], "is no address"),
         (["maia.services.editing", "--backend", "flux"], "backend"),
-        (
-            ["maia.services.exemplars", "build", "--subject", "x", "--subject-address", "10.0.0.1:1"],
-            "not on this machine",
-        ),
+        (["maia.services.building", "build", "--model", "scenes-cnn", "--shards", "2"], "which of the 2 parts"),
     ],
 )
 async def test_a_wrong_setting_is_one_line_and_code_2(arguments: list[str], says: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.services.subject.photograph_neurons.planted import PlantedDetector
 from tests.unit.services.synthetic.photographs import scores, write_pictures
 
+from maia.services._runtime.program import QUIET_THREADS
 from maia.services.subject.backends.networks.options import NetworkOptions
 from maia.services.subject.backends.photograph_neurons.options import PhotographOptions
 from maia.services.synthetic import __main__ as program
@@ -26,7 +27,11 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return PlantedDetector()
 
     monkeypatch.setattr(program, "load_detector", load)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own process keeps its handlers
+    # The tests' own process keeps its handlers, logs and memory.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "configure_logs", lambda **_: None)
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: None)
+    monkeypatch.setenv(*QUIET_THREADS)
     yield
     ASKED.clear()
 
