@@ -13,7 +13,18 @@ import torch
 from tests.unit.services.runtime.torchvision_operators import define_missing_operators
 from torch import Tensor, nn
 
-__all__ = ["DEEPEST", "MAIA_LAYERS", "PASSES", "Passes", "counting", "nothing", "resnet18", "resnet50", "resnet152"]
+__all__ = [
+    "DEEPEST",
+    "MAIA_LAYERS",
+    "PASSES",
+    "Passes",
+    "counting",
+    "nothing",
+    "resnet18",
+    "resnet50",
+    "resnet152",
+    "seeded18",
+]
 
 MAIA_LAYERS = {
     "conv1": "resnet.embedder.embedder.convolution",
@@ -36,6 +47,12 @@ _POLL_S = 0.001
 def resnet18() -> nn.Module:
     """Return ResNet-18 as transformers builds it."""
     return _resnet([2, 2, 2, 2], [64, 128, 256, 512], "basic")
+
+
+def seeded18() -> nn.Module:
+    """Return ResNet-18 with the same weights in every process."""
+    torch.manual_seed(1)
+    return resnet18()
 
 
 def resnet50() -> nn.Module:

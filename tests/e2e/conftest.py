@@ -42,6 +42,8 @@ class Maia:
     @contextmanager
     def start(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command as the leader of a process group, as a shell does; end it if the test fails meanwhile."""
+        # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with subprocess.Popen(
             [sys.executable, "-m", "maia.cli", *arguments],
             cwd=self.folder,

@@ -98,7 +98,8 @@ async def _ended(process: Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), _STOP_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _STOP_S)
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

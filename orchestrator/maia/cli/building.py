@@ -102,6 +102,6 @@ def _skipped(result: Mapping[str, Any]) -> list[str]:
     skipped = result["skipped"]
     if not skipped:
         return []
-    told = [f"{counted(len(skipped), 'picture')} left out; report.json in the set's folder names all"]
+    told = [f"{counted(result['left_out'], 'picture')} left out; report.json in the set's folder names all"]
     told += [f"{one_line(visible(one['title']), 60)}: {one_line(visible(one['why']), 100)}" for one in skipped[:_SHOWN]]
     return told

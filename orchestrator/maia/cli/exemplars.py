@@ -11,6 +11,7 @@ from maia.cli import exchange, flags
 
 _PANEL = "The pass"
 _NETWORK = "The network"
+_CLUSTER = "A cluster"
 
 Dataset = Annotated[
     str,
@@ -78,7 +79,7 @@ def build(
         typer.Option(
             metavar="N",
             help="Cut the pass into N parts, for several machines.",
-            show_default="1",
+            show_default="1; on a cluster one for each GPU or machine",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -86,6 +87,33 @@ def build(
         int | None,
         typer.Option(
             metavar="I", help="Do only part I, from 0; `maia exemplars merge` ends it.", rich_help_panel=_PANEL
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="process|ray",
+            help="Where it runs: here, or on a Ray cluster whose machines share the cache folder.",
+            show_default="process",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of the cluster: HOST:PORT, ray://HOST:PORT, or auto for one that runs on this machine.",
+            show_default="RAY_ADDRESS, else one of this machine alone",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    threads_per_task: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processors for each part.",
+            show_default="the cluster's, divided by the parts",
+            rich_help_panel=_CLUSTER,
         ),
     ] = None,
     device: Annotated[
@@ -123,6 +151,8 @@ def build(
         maia exemplars build --model resnet152 --layers conv1,layer1,layer2,layer3,layer4 --dataset imagenet/val
 
         maia exemplars build --model resnet152 --dataset imagenet/val --shards 4 --shard 0     (1, 2 and 3 elsewhere)
+
+        maia exemplars build --model resnet152 --dataset imagenet/val --engine ray --ray-address head:6379
     """
     from maia.cli.asynchronous import run_async  # help must not pay for what building needs
     from maia.cli.building import build_exemplars
@@ -140,6 +170,9 @@ def build(
         "batch": batch,
         "shards": shards,
         "shard": shard,
+        "engine": engine,
+        "ray-address": ray_address,
+        "threads-per-task": threads_per_task,
         "device": device,
         "precision": precision,
         "weights": weights,

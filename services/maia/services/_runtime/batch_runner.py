@@ -75,14 +75,17 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
             ready: Each as it was prepared.
         """
         shares = self._shared(entries, ready)
-        found = dict(zip(map(id, shares), self._wanted(shares), strict=True))
         results: dict[int, _Result | Failure] = {}
-        for share in shares:
-            one = found[id(share)]
-            for number, entry in enumerate(share.entries):
-                # A failure may name the place that the item has in its own caller's request.
-                alone = number > 0 and isinstance(one, Failure)
-                results[id(entry)] = self._wanted([_Share([entry], [share.ready[number]])])[0] if alone else one
+        others: list[_Share[_Item, _Ready, _Result]] = []
+        for share, one in zip(shares, self._wanted(shares), strict=True):
+            results |= dict.fromkeys(map(id, share.entries), one)
+            if isinstance(one, Failure) and _names_a_place(one.error):
+                others += [
+                    _Share([entry], [own]) for entry, own in zip(share.entries[1:], share.ready[1:], strict=True)
+                ]
+        if others:
+            again = self._wanted(others)
+            results |= {id(share.entries[0]): one for share, one in zip(others, again, strict=True)}
         return [results[id(entry)] for entry in entries]
 
     def _shared(
@@ -124,7 +127,7 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
             results = self._job.run(key, filled, abandoned)
             if len(results) != len(filled):
                 raise AssertionError(f"{len(results)} results for {len(filled)} items")
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a model raises is what it was given's failure
+        except BaseException as error:  # noqa: BLE001  whatever a model raises, in its thread, fails what it was given
             return self._halved(shares, as_failure(error))
         if key in self._most and len(shares) >= self._most[key]:
             self._grow(key)
@@ -157,6 +160,11 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         fitting = (bucket for bucket in self._limits.buckets if len(ready) <= bucket <= self.most(key))
         size = next(fitting, len(ready))
         return [*ready, *[ready[-1]] * (size - len(ready))]
+
+
+def _names_a_place(error: Exception) -> bool:
+    """Whether an error tells the place of an item in its caller's request, which another caller's has elsewhere."""
+    return isinstance(error, MaiaError) and "index" in error.metadata
 
 
 def as_failure(error: BaseException) -> Exception:

@@ -198,9 +198,15 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                 if self._waiting.total():
                     self._arrived.set()
         finally:
-            ended = [task for task in (following, running) if task is not None and task.cancel()]
+            ended = [task for task in (following, running) if task is not None]
+            for task in ended:
+                task.cancel()
             if ended:
                 await asyncio.wait(ended)
+            # A batch that was formed, and of which nobody has heard since.
+            if following is not None and not following.cancelled() and following.exception() is None:
+                for entry in following.result().entries:
+                    entry.fail(_closing())
 
     async def _linger(self) -> None:
         """Give others a moment to come along, if there is not enough for a batch."""
@@ -263,7 +269,7 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                 return Failure(self._runner.too_late())
             known = self._job.recall(entry.item)
             return self._job.prepare(entry.item) if known is None else _Known(known)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it raises is the failure of this item
+        except BaseException as error:  # noqa: BLE001  whatever it raises, in a thread, is the failure of this item
             return Failure(as_failure(error))
 
     # A batch

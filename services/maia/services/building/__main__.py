@@ -23,6 +23,9 @@ from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
 from maia.wire.settings import load_settings
 
+_SHOWN: Final = 20
+"""Pictures that were left out, of what may be millions; the set's report.json has all."""
+
 _PROGRAM: Final = "python -m maia.services.building"
 
 
@@ -63,8 +66,17 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--samples", type=int, default=SAMPLES, help="random pictures to keep for all units (%(default)s)"
     )
-    build.add_argument("--shards", type=int, default=1, help="parts of the whole pass (%(default)s)")
+    build.add_argument(
+        "--shards", type=int, help="parts of the whole pass (1; on a cluster one for each GPU or machine)"
+    )
     build.add_argument("--shard", type=int, help="which part to do, from 0")
+    build.add_argument(
+        "--engine", choices=("process", "ray"), default="process", help="where it runs: here, or on a Ray cluster"
+    )
+    build.add_argument(
+        "--ray-address", help="of the cluster: HOST:PORT, auto; one of this machine alone if not given (RAY_ADDRESS)"
+    )
+    build.add_argument("--threads-per-task", type=int, help="processors for each part on a cluster (all, divided)")
     build.add_argument(
         "--checkpoint-s", type=float, default=60.0, help="seconds after which it saves where it is (%(default)g)"
     )
@@ -96,16 +108,24 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
             built = merge(Build(chosen.model, **where), heard)
         else:
             settings = load_settings(SubjectSettings, "subject", others, program=_PROGRAM)
+            shard = _shard(chosen)
             asked = Build(
                 chosen.model,
                 **where,
                 wanted=Wanted(_names(chosen.layers), chosen.batch, chosen.top, chosen.samples),
                 options=settings.network,
                 photographs=settings.photographs,
-                shard=_shard(chosen),
+                shard=shard,
                 checkpoint_s=chosen.checkpoint_s,
             )
-            built = build(asked, heard, stop.is_set)
+            if chosen.engine == "ray":
+                from maia.services.building.ray_engine import LOCAL, Cluster, build_on_ray
+
+                address = chosen.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
+                cluster = Cluster(address, chosen.shards, chosen.threads_per_task)
+                built = build_on_ray(asked, cluster, heard, stop.is_set)
+            else:
+                built = build(asked, heard, stop.is_set)
         tell(
             {
                 "built": built.manifest is not None,
@@ -113,7 +133,8 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
                 "subject": built.plan.subject,
                 "units": sum(layer.units for layer in built.plan.layers),
                 "pictures": built.plan.size,
-                "skipped": [{"title": one.title, "why": one.why} for one in built.skipped],
+                "left_out": len(built.skipped),
+                "skipped": [{"title": one.title, "why": one.why} for one in built.skipped[:_SHOWN]],
                 "notes": list(built.notes),
                 "pass": built.plan.key,
             }
@@ -142,12 +163,29 @@ def _stops(*, with_stdin: bool) -> threading.Event:
 
 
 def _shard(chosen: argparse.Namespace) -> Shard:
-    if chosen.shard is None and chosen.shards > 1:
+    """Return which part to do here.
+
+    Raises:
+        InvalidRequestError: SHARD_INVALID: none is named, or one where a cluster does all. SETTING_INVALID: flags that
+            are a cluster's without one.
+    """
+    if chosen.engine == "ray":
+        if chosen.shard is not None:
+            raise InvalidRequestError(
+                "a cluster does all parts; leave out --shard, or --engine ray", reason="SHARD_INVALID"
+            )
+        return Shard()
+    if chosen.ray_address is not None or chosen.threads_per_task is not None:
         raise InvalidRequestError(
-            f"which of the {chosen.shards} parts? Name it with --shard, from 0 to {chosen.shards - 1}",
+            "--ray-address and --threads-per-task are for a cluster; add --engine ray", reason="SETTING_INVALID"
+        )
+    shards = 1 if chosen.shards is None else chosen.shards
+    if chosen.shard is None and shards > 1:
+        raise InvalidRequestError(
+            f"which of the {shards} parts? Name it with --shard, from 0 to {shards - 1}",
             reason="SHARD_INVALID",
         )
-    return Shard(chosen.shard or 0, chosen.shards)
+    return Shard(chosen.shard or 0, shards)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -158,10 +196,14 @@ def _names(text: str) -> tuple[str, ...]:
 def _telling(*, as_json: bool) -> Iterator[Callable[[Mapping[str, object]], None]]:
     """Yield what tells facts: as lines on standard output, or for people on standard error."""
     begun = False  # a line that the next one takes the place of
+    out = sys.stdout
+    if as_json:
+        out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # a user's own network may print, and must not do so between the lines
 
     def tell_json(fact: Mapping[str, object]) -> None:
-        sys.stdout.write(json.dumps(fact) + "\n")
-        sys.stdout.flush()
+        out.write(json.dumps(fact) + "\n")
+        out.flush()
 
     def tell(fact: Mapping[str, object]) -> None:
         nonlocal begun

@@ -19,7 +19,7 @@ from maia.services.subject.backends.photograph_neurons.options import Photograph
 from maia.services.subject.hosting import load_subject
 from maia.wire.errors import InvalidRequestError, NotFoundError
 
-__all__ = ["Build", "Built", "build", "merge"]
+__all__ = ["Build", "Built", "build", "finished", "merge", "opened"]
 
 Watch = Callable[[Step], None]
 
@@ -40,6 +40,7 @@ class Build:
         photographs: Of synthetic_neurons.
         shard: Which part to do; the whole alone is also finished.
         checkpoint_s: How often the pass saves where it is.
+        threads: That read pictures, and that count; None for as many as is usual.
     """
 
     subject: str
@@ -53,6 +54,7 @@ class Build:
     photographs: PhotographOptions = field(default_factory=PhotographOptions)
     shard: Shard = field(default_factory=Shard)
     checkpoint_s: float = CHECKPOINT_S
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
             f"there is no part {shard.index} of {shard.count}; they are numbered 0 to {shard.count - 1}",
             reason="SHARD_INVALID",
         )
-    dataset = _dataset(asked, on_step)
+    dataset = opened(asked, on_step)
     the_pass = Pass.of(
         load_subject(asked.subject, asked.options, asked.photographs), dataset, asked.store, asked.wanted
     )
@@ -107,10 +109,10 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
     stored = ExemplarStore(asked.store).like(plan.manifest(0))
     if stored is not None:
         return Built(plan, stored, anew=False, notes=dataset.notes)
-    run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s)
+    run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s, threads=asked.threads)
     if shard.count > 1:
         return Built(plan, notes=dataset.notes)
-    return _finished(plan, dataset, 1, asked.store, on_step)
+    return finished(plan, dataset, 1, asked.store, on_step)
 
 
 def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
@@ -126,7 +128,7 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
         InvalidRequestError: PASS_AMBIGUOUS: the parts are of several passes.
         InternalError: STATE_DAMAGED.
     """
-    dataset = _dataset(asked, on_step)
+    dataset = opened(asked, on_step)
     found: dict[str, Plan] = {}
     over: dict[str, Counter[int]] = {}
     for path in sorted((asked.store / "passes").glob("*/*-of-*.npz")):
@@ -154,7 +156,7 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
     ((key, plan),) = found.items()
     # A pass that was cut otherwise first, and given up, may have left parts of that.
     count = max(over[key], key=lambda count: over[key][count] / count)
-    return _finished(plan, dataset, count, asked.store, on_step)
+    return finished(plan, dataset, count, asked.store, on_step)
 
 
 def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
@@ -162,12 +164,15 @@ def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
     return same and asked.subject in {"", plan.subject} and folder_of(asked.store, plan).exists()
 
 
-def _finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
+def finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
+    """Merge the parts of a pass and write its set; raises as `finish`."""
     manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
     return Built(plan, manifest, tuple(skipped), notes=dataset.notes)
 
 
-def _dataset(asked: Build, on_step: Watch) -> Dataset:
+def opened(asked: Build, on_step: Watch) -> Dataset:
+    """Open the dataset of a build; raises as `open_dataset`."""
+
     def heard(doing: str, done: int, total: int) -> None:
         on_step(Step(doing, done, total))
 

@@ -125,6 +125,7 @@ def run_part(
     on_step: Callable[[Step], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
     checkpoint_s: float = CHECKPOINT_S,
+    threads: int | None = None,
 ) -> None:
     """Pass over a part of a dataset, from where it stood; its state is in the store every so often and at the end.
 
@@ -134,6 +135,7 @@ def run_part(
         on_step: Is told how far it is.
         stopped: Whether to save the state and stop; asked between batches.
         checkpoint_s: How often the state is saved.
+        threads: That read, and that count; None for one of each for each processor, up to eight.
 
     Raises:
         CancelledError: It was stopped.
@@ -160,7 +162,7 @@ def run_part(
 
     saved = time.monotonic()
     left = range(state.next_batch, batches.stop)
-    threads = min(8, os.cpu_count() or 1)
+    threads = threads or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, "read") as readers, ThreadPoolExecutor(threads, "count") as counters:
         try:
             for batch in read_batches(the_pass.dataset, the_pass.subject, left, plan.batch, readers):

@@ -84,6 +84,7 @@ class Plan(BaseModel):
             dataset_revision=self.dataset_revision,
             dataset_size=self.size,
             top=self.top,
+            sample_size=self.samples,
             samples=samples,
             layers=self.layers,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,13 @@ from maia.services.building.plan import Plan, Shard
 from maia.services.exemplars.folders import is_abandoned, process_mark
 from maia.wire.errors import InternalError, PreconditionError
 
-__all__ = ["Skipped", "State", "folder_of", "storing"]
+__all__ = ["PARTS", "Skipped", "State", "folder_of", "storing"]
+
+PARTS: Final = (
+    *("activations", "slots", "frames", "maps", "sampled", "sample_frames"),
+    *("sums", "counted", "counts"),
+)
+"""Of a layer: what `LayerTally.state` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,12 @@ class State:
                     if key != "header" and not header:
                         name, _, part = key.rpartition("/")
                         layers.setdefault(name, {})[part] = saved[key]
+            plan = Plan.model_validate(told["plan"])
+            whole = {layer.name: set(PARTS) for layer in plan.layers}
+            if not header and {name: set(parts) for name, parts in layers.items()} != whole:
+                raise ValueError("a layer is missing")
             return cls(
-                Plan.model_validate(told["plan"]),
+                plan,
                 Shard(*told["shard"]),
                 told["next_batch"],
                 [Skipped(*one) for one in told["skipped"]],
@@ -119,7 +130,10 @@ class State:
             )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            *(OSError, ValueError, KeyError, TypeError, EOFError),
+            *(RuntimeError, zipfile.BadZipFile, zlib.error),  # what zipfile raises of an archive that is not whole
+        ) as error:
             raise InternalError(
                 f"{path} is damaged ({type(error).__name__}); remove it, and that part of the pass begins anew",
                 reason="STATE_DAMAGED",

@@ -50,7 +50,8 @@ class Manifest(BaseModel):
         dataset_revision: Changes with the pictures.
         dataset_size: Pictures that were passed over, readable or not.
         top: Pictures of each unit, at most.
-        samples: Pictures whose activation is kept for all units, whatever it is.
+        sample_size: Pictures whose activation was to be kept for all units, whatever it is.
+        samples: Those of them that could be read.
         regions: What is kept of each top picture: its activation map, or a mask.
         layers: In the order of the pass.
     """
@@ -64,6 +65,7 @@ class Manifest(BaseModel):
     dataset_revision: str
     dataset_size: int = Field(ge=1)
     top: int = Field(ge=1)
+    sample_size: int = Field(default=0, ge=0)
     samples: int = Field(default=0, ge=0)
     regions: Literal["maps", "masks"] = "maps"
     layers: tuple[StoredLayer, ...]

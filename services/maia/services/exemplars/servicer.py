@@ -14,12 +14,16 @@ from maia.services.exemplars.model import Exemplar
 from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
 from maia.type.v1 import type_pb2
 from maia.wire.errors import InvalidRequestError
+from maia.wire.limits import MAX_MESSAGE_BYTES
 from maia.wire.maps import map_to_proto, mask_to_proto
 from maia.wire.pictures import read_header
 from maia.wire.server import Hosted
 
 _SAMPLED: Final = 15
 """Pictures of the sample, if no number is asked for."""
+
+_MOST_BYTES: Final = MAX_MESSAGE_BYTES * 7 // 8
+"""Of the pictures of an answer; their maps need room too."""
 
 _Context = grpc.aio.ServicerContext
 
@@ -101,13 +105,13 @@ def exemplars_service(store: ExemplarStore) -> Hosted:
 def _asked(layer: ExemplarLayer, request: exemplars_pb2.GetExemplarsRequest) -> Sequence[Exemplar]:
     unit, count = request.unit.index, request.count
     if not request.HasField("quantiles"):
-        return layer.exemplars(unit, count or None)
+        return layer.exemplars(unit, count or None, most_bytes=_MOST_BYTES)
     low, high = request.quantiles.low, request.quantiles.high
     if not 0 <= low < high <= 1:
         raise InvalidRequestError(
             f"there are no quantiles from {low} to {high}; 0 ≤ low < high ≤ 1", reason="QUANTILES_INVALID"
         )
-    return layer.sampled(unit, low, high, count or _SAMPLED)
+    return layer.sampled(unit, low, high, count or _SAMPLED, most_bytes=_MOST_BYTES)
 
 
 def _told(exemplar: Exemplar) -> exemplars_pb2.Exemplar:

@@ -40,7 +40,7 @@ from maia.services.exemplars.model import (
     StoredLayer,
 )
 from maia.services.exemplars.row_file import row_file
-from maia.wire.errors import InternalError, NotFoundError, OutOfRangeError, PreconditionError
+from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError, OutOfRangeError, PreconditionError
 from maia.wire.maps import Frame
 
 __all__ = ["ExemplarLayer", "ExemplarStore", "SetWriter"]
@@ -110,6 +110,7 @@ class ExemplarStore:
             manifest.dataset_revision,
             f"{manifest.dataset_size}",
             f"top{manifest.top}",
+            f"samples{manifest.sample_size}",
             layers[:8],
         ]
         return self._root / "sets" / _safe(manifest.subject) / "-".join(parts)
@@ -260,14 +261,16 @@ class ExemplarLayer:
             histogram,
         )
 
-    def exemplars(self, unit: int, most: int | None = None) -> list[Exemplar]:
+    def exemplars(self, unit: int, most: int | None = None, *, most_bytes: int | None = None) -> list[Exemplar]:
         """Return a unit's top pictures, highest activation first.
 
         Args:
             unit: Which.
             most: How many at most; None for all.
+            most_bytes: Of all pictures together; None for any.
 
         Raises:
+            InvalidRequestError: REQUEST_TOO_LARGE, metadata "limit".
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
             NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer.
             InternalError: EXEMPLARS_DAMAGED.
@@ -276,13 +279,15 @@ class ExemplarLayer:
         indices = self._array("indices")[row][:most]
         activations = self._array("activations")[row]
         kept = [rank for rank, index in enumerate(indices.tolist()) if index >= 0]
-        pictures = self._pictures([int(indices[rank]) for rank in kept])
+        pictures = self._pictures([int(indices[rank]) for rank in kept], most_bytes)
         return [
             Exemplar(picture, float(activations[rank]), *self._region(row, rank))
             for rank, picture in zip(kept, pictures, strict=True)
         ]
 
-    def sampled(self, unit: int, low: float, high: float, most: int) -> list[Exemplar]:
+    def sampled(
+        self, unit: int, low: float, high: float, most: int, *, most_bytes: int | None = None
+    ) -> list[Exemplar]:
         """Return pictures of the set's sample whose activation is between two quantiles of the sample's.
 
         Args:
@@ -290,6 +295,7 @@ class ExemplarLayer:
             low: From 0.
             high: To 1.
             most: How many at most, spread evenly over those that there are.
+            most_bytes: Of all pictures together; None for any.
 
         Returns:
             Highest activation first, without maps or masks.
@@ -310,7 +316,7 @@ class ExemplarLayer:
         within = order[int(np.floor(low * count)) : int(np.ceil(high * count))][::-1]
         if len(within) > most:
             within = within[np.linspace(0, len(within) - 1, most).round().astype(np.intp)]
-        pictures = self._pictures([int(samples[place]) for place in within])
+        pictures = self._pictures([int(samples[place]) for place in within], most_bytes)
         return [Exemplar(picture, float(own[place])) for picture, place in zip(pictures, within, strict=True)]
 
     def row(self, unit: int) -> int:
@@ -339,7 +345,7 @@ class ExemplarLayer:
         bits = np.unpackbits(self._array("masks")[row, rank], count=height * width)
         return None, bits.reshape(height, width).view(np.bool_)
 
-    def _pictures(self, indices: Sequence[int]) -> list[KeptPicture]:
+    def _pictures(self, indices: Sequence[int], most_bytes: int | None) -> list[KeptPicture]:
         table = self._loaded(self.folder / "pictures.npy", (None, 3))
         frames = self._loaded(self.folder / "frames.npy", (len(table), 4))
         path = self.folder / "titles.json"
@@ -347,12 +353,22 @@ class ExemplarLayer:
             titles = _titles(path, path.stat().st_mtime_ns)
         path = self.folder / "pictures.bin"
         pictures = []
-        with self._damage(path), path.open("rb") as pack:
-            for index in indices:
-                place = int(np.searchsorted(table[:, 0], index))
+        with self._damage(path):
+            places = np.searchsorted(table[:, 0], np.array(indices, np.int64)).tolist()
+            for place, index in zip(places, indices, strict=True):
                 if place == len(table) or table[place, 0] != index:
                     raise ValueError(f"no picture {index}")
-                _, offset, length = table[place].tolist()
+        size = int(table[places, 2].sum())
+        if most_bytes is not None and size > most_bytes:
+            raise InvalidRequestError(
+                f"these {len(places)} pictures have {size} bytes, and at most {most_bytes} fit into an answer; ask for "
+                "fewer at a time",
+                reason="REQUEST_TOO_LARGE",
+                metadata={"limit": str(most_bytes)},
+            )
+        with self._damage(path), path.open("rb") as pack:
+            for place in places:
+                index, offset, length = table[place].tolist()
                 pack.seek(offset)
                 data = pack.read(length)
                 if not length or len(data) != length:

@@ -21,8 +21,8 @@ from maia.wire.pictures import decode_picture
 
 __all__ = ["Look", "LookQueue", "Looking", "look_job", "revision"]
 
-_SMALL_BYTES: Final = 64 * 1024
-"""Files that are looked up on the event loop; a hostile header of this size takes milliseconds."""
+_SMALL_BYTES: Final = 24 * 1024
+"""Files that are looked up on the event loop; a hostile header of this size takes some tens of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

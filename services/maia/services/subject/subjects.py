@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import time
 from collections import OrderedDict
@@ -86,7 +87,7 @@ class Subjects:
     async def _add(self, name: str) -> Subject:
         until, failure = self._failed.get(name, (0.0, None))
         if failure is not None and time.monotonic() < until:
-            raise failure
+            raise _again(failure)
         self._failed.pop(name, None)
         try:
             subject = await self._in_thread(name)
@@ -101,7 +102,7 @@ class Subjects:
                     metadata={"subject": name},
                 )
                 # The others were put away for it once, in vain.
-                self._failed[name] = (math.inf, too_large)
+                self._failed[name] = (math.inf, _again(too_large))
                 raise too_large from error
         if self._max_bytes:
             self._make_room(max(self._max_bytes - subject.nbytes, 0))
@@ -114,7 +115,7 @@ class Subjects:
         error = None if task.cancelled() else task.exception()
         # Loading takes the model's thread from everybody, and what fails now fails again at once.
         if error is not None and name not in self._failed:
-            self._failed[name] = (time.monotonic() + self._retry_after_s, error)
+            self._failed[name] = (time.monotonic() + self._retry_after_s, _again(error))
 
     async def _in_thread(self, name: str) -> Subject:
         def load() -> Subject:
@@ -136,6 +137,16 @@ class Subjects:
             self._on_drop(subject)
             log.info("put away", subject=name)
         release_memory()
+
+
+def _again(error: BaseException) -> BaseException:
+    """Return the same error anew: each raise of one and the same would lengthen its traceback, which holds requests."""
+    try:
+        copied = copy.copy(error)
+    except Exception:  # noqa: BLE001  not every class can be made of its arguments
+        copied = RuntimeError(repr(error))
+    copied.__cause__ = copied.__context__ = None
+    return copied.with_traceback(None)
 
 
 class _FullError(Exception):

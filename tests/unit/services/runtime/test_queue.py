@@ -338,7 +338,7 @@ async def test_each_who_asked_for_what_failed_gets_the_failure_of_their_own_item
     def refuse(items: Sequence[int]) -> None:
         for item in items:
             if item % 10 == 1:
-                raise InvalidRequestError(f"{item} is refused")
+                raise InvalidRequestError(f"{item} is refused", metadata={"index": "0"})
 
     model.before = refuse
     model.free.set()
@@ -348,6 +348,40 @@ async def test_each_who_asked_for_what_failed_gets_the_failure_of_their_own_item
             asked = [ask(queue, 1), ask(queue, 11, principal=BOB), ask(queue, 2, principal=CAROL)]
             found = await asyncio.gather(*asked, return_exceptions=True)
     assert [str(one) for one in found] == ["1 is refused", "11 is refused", "[4]"]
+
+
+async def test_what_fails_whoever_asked_is_run_once() -> None:
+    model = Doubler()
+
+    def fail(items: Sequence[int]) -> None:
+        if 1 in items:
+            raise UnavailableError("the vendor is down")
+
+    model.before = fail
+    job = Job(model.prepare, model.run, "doubling", same=lambda item: item)
+    with ModelThread("test") as thread:
+        async with BatchQueue(job, thread, BatchLimits(most=8)) as queue:
+            first = ask(queue, 9)
+            await asyncio.sleep(0.05)
+            asked = [ask(queue, 1, principal=Principal(f"{number}")) for number in range(6)]
+            await asyncio.sleep(0.05)
+            model.free.set()
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            await first
+    assert [type(one) for one in found] == [UnavailableError] * 6
+    assert model.batches == [[9], [1]]
+
+
+async def test_a_queue_that_closes_fails_what_was_formed_ahead() -> None:
+    model = Doubler()
+    with ModelThread("test") as thread:
+        async with BatchQueue(Job(model.prepare, model.run, "doubling"), thread, BatchLimits(most=2)) as queue:
+            asked = [ask(queue, number) for number in range(6)]
+            await asyncio.sleep(0.1)
+        closed = asyncio.gather(*asked, return_exceptions=True)
+        model.free.set()
+        found = await asyncio.wait_for(closed, 5)
+    assert [type(one) for one in found] == [UnavailableError] * 6
 
 
 async def test_what_is_known_is_neither_prepared_nor_run() -> None:
@@ -375,14 +409,19 @@ async def test_what_is_known_is_neither_prepared_nor_run() -> None:
     assert 7 not in model.prepared
 
 
+class Panic(BaseException):
+    """What a library in Rust raises."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Panic(3)])
 @pytest.mark.parametrize("at", ["prepare", "run"])
-async def test_a_model_that_asks_its_process_to_exit_fails_and_the_queue_goes_on(at: str) -> None:
+async def test_a_model_that_exits_or_panics_fails_and_the_queue_goes_on(at: str, error: BaseException) -> None:
     model = Doubler()
     model.free.set()
 
     def leave(*items: object) -> None:
         if 3 in items or [3] in items:
-            raise SystemExit(3)
+            raise error
 
     def prepare(item: int) -> int:
         if at == "prepare":
@@ -392,7 +431,7 @@ async def test_a_model_that_asks_its_process_to_exit_fails_and_the_queue_goes_on
     model.before = lambda items: leave(list(items)) if at == "run" else None
     with ModelThread("test") as thread:
         async with BatchQueue(Job(prepare, model.run, "doubling"), thread) as queue:
-            with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
+            with pytest.raises(RuntimeError, match=r"(SystemExit|Panic)\(3\)"):
                 await ask(queue, 3)
             assert await ask(queue, 4) == [8]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
@@ -136,6 +138,30 @@ async def test_a_load_that_failed_is_tried_again(thread: ModelThread) -> None:
     with pytest.raises(ValueError, match="no such weights"):
         await made.get("broken")
     assert loader.loaded == ["broken", "a", "broken"]
+
+
+async def test_what_failed_holds_nothing_of_those_who_asked(thread: ModelThread) -> None:
+    class Request:
+        """What a caller sent."""
+
+    async def handler(made: Subjects, name: str, request: Request) -> None:
+        del request
+        await made.get(name)
+
+    loader = Loader()
+    loader.full = 10
+    made = subjects(loader, thread)
+    alive: list[weakref.ref[Request]] = []
+    for name in ("large", "broken") * 5:
+        request = Request()
+        alive.append(weakref.ref(request))
+        with pytest.raises((PreconditionError, ValueError)) as caught:
+            await handler(made, name, request)
+        if isinstance(caught.value, PreconditionError):
+            assert caught.value.metadata == {"subject": "large"}
+        del caught, request
+    gc.collect()
+    assert [one for one in alive if one() is not None] == []
 
 
 async def test_a_module_that_asks_its_process_to_exit_does_not_load(thread: ModelThread) -> None:
