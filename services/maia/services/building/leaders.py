@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -37,13 +37,26 @@ class Leaders:
         activations: float32, (units, top), descending; -inf where there is none yet.
         slots: int64, (units, top); -1 where there is none yet.
         frames: float64, (units, top, 4).
-        maps: float16, (units, top, h, w).
+        stored: float16, (units, top, h, w): the maps, each where there was room when it came. They are the largest
+            thing here, and moving them would take a part of the time of a small network's pass.
+        places: int64, (units, top): where in `stored` the map of each is.
     """
 
     activations: NDArray[np.float32]
     slots: NDArray[np.int64]
     frames: NDArray[np.float64]
-    maps: NDArray[np.float16]
+    stored: NDArray[np.float16]
+    places: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The maps come in order."""
+        units, top = self.slots.shape
+        self.places = np.tile(np.arange(top), (units, 1))
+
+    @property
+    def maps(self) -> NDArray[np.float16]:
+        """The maps in order, float16, (units, top, h, w)."""
+        return self.stored[np.arange(len(self.places))[:, np.newaxis], self.places]
 
     @classmethod
     def none(cls, units: int, top: int, height: int, width: int) -> Self:
@@ -70,16 +83,20 @@ class Leaders:
         order = np.argsort(-values, axis=1, kind="stable")[:, :top]
         rows, ranks = np.nonzero(order >= top)
         pictures = candidates[rows, order[rows, ranks] - top]
-        arrived = batch.maps(pictures, better[rows])
-        # A map moves only if its unit has a new one: it is the largest thing here.
+        units = better[rows]
+        arrived = batch.maps(pictures, units)
+        leaving = np.ones((len(better), top), np.bool_)
+        leaving[np.nonzero(order < top)[0], order[order < top]] = False
+        # As many leave a unit as arrive at it: both are listed unit after unit.
+        room = self.places[better][leaving]
         stays = np.where(order < top, order, 0)
-        for array in (self.slots, self.frames, self.maps):
+        for array in (self.slots, self.frames, self.places):
             array[better] = array[better[:, np.newaxis], stays]
         self.activations[better] = np.take_along_axis(values, order, axis=1)
-        units = better[rows]
         self.slots[units, ranks] = batch.slots[pictures]
         self.frames[units, ranks] = batch.frames[pictures]
-        self.maps[units, ranks] = arrived
+        self.places[units, ranks] = room
+        self.stored[units, room] = arrived
 
     def merge(self, other: Leaders) -> None:
         """Take in another part's list, whatever part of the dataset it is of."""
@@ -87,8 +104,9 @@ class Leaders:
         activations = np.concatenate([self.activations, other.activations], axis=1)
         slots = np.concatenate([self.slots, other.slots], axis=1)
         order = np.lexsort((slots, -activations), axis=1)[:, :top]
-        for name in ("frames", "maps"):
-            both = np.concatenate([getattr(self, name), getattr(other, name)], axis=1)
-            setattr(self, name, both[np.arange(len(both))[:, np.newaxis], order])
+        rows = np.arange(len(order))[:, np.newaxis]
+        self.frames = np.concatenate([self.frames, other.frames], axis=1)[rows, order]
+        self.stored = np.concatenate([self.maps, other.maps], axis=1)[rows, order]
+        self.places = np.tile(np.arange(top), (len(order), 1))
         self.activations = np.take_along_axis(activations, order, axis=1)
         self.slots = np.take_along_axis(slots, order, axis=1)
