@@ -15,6 +15,8 @@ from tests.bench.table import show
 from tests.bench.throughput import CLIENTS, EACH, throughput
 from tests.bench.timing import Times
 
+from maia.subject.v1 import subject_pb2
+
 Rows = list[tuple[str, str, str]]
 
 WARM = 10
@@ -25,14 +27,19 @@ async def round_trips() -> Rows:
     """One picture, a network that does nothing: measured for the first time, and again for another unit."""
     first: list[float] = []
     again: list[float] = []
+    asked: list[float] = []
     async with subject_server(hosted("nothing")) as stub:
         for picture in pictures(60, 1):
             for taken, unit in ((first, 0), (again, 1)):
                 started = time.perf_counter()
                 await stub.MeasureUnits(request("nothing", [picture], "0", unit))
                 taken.append(time.perf_counter() - started)
-    once, twice = (Times(tuple(taken[WARM:])) for taken in (first, again))
+            started = time.perf_counter()
+            await stub.ListSubjects(subject_pb2.ListSubjectsRequest())
+            asked.append(time.perf_counter() - started)
+    once, twice, bare = (Times(tuple(taken[WARM:])) for taken in (first, again, asked))
     return [
+        ("a request without any work", "", f"{bare} ms"),
         ("one picture, a network that does nothing: round trip", "≤ 3 ms", f"{once} ms"),
         ("the same picture for another unit", "≤ 3 ms", f"{twice} ms"),
     ]

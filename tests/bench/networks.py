@@ -13,6 +13,8 @@ import torch
 from tests.unit.services.runtime.torchvision_operators import define_missing_operators
 from torch import Tensor, nn
 
+from maia.services.subject.backends.networks.preprocessing import Preprocessing
+
 __all__ = [
     "DEEPEST",
     "MAIA_LAYERS",
@@ -65,9 +67,12 @@ def resnet152() -> nn.Module:
     return _resnet([3, 8, 36, 3], [256, 512, 1024, 2048], "bottleneck")
 
 
-def nothing() -> nn.Module:
-    """Return a network that hardly does anything: all time is spent around it."""
-    return nn.Sequential(nn.AvgPool2d(32))
+def nothing() -> tuple[nn.Module, Preprocessing]:
+    """Return a network that does nothing but take every 32nd pixel, of pictures that fit it as they are.
+
+    All time is spent around it.
+    """
+    return nn.Sequential(_Sparse()), Preprocessing(size=224, crop=224)
 
 
 def counting() -> nn.Module:
@@ -108,6 +113,11 @@ class Passes:
     def _write(self, place: int, value: int) -> None:
         """Each place is written by one process alone."""
         self._shared[8 * place : 8 * place + 8] = struct.pack("=q", value)
+
+
+class _Sparse(nn.Module):
+    def forward(self, batch: Tensor) -> Tensor:
+        return batch[:, :, ::32, ::32]
 
 
 class _Counter(nn.Module):

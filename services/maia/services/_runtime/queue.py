@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -209,9 +210,14 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
                     entry.fail(_closing())
 
     async def _linger(self) -> None:
-        """Give others a moment to come along, if there is not enough for a batch."""
-        if self._limits.delay_s and self._order.longest() < self._limits.most:
-            await asyncio.sleep(self._limits.delay_s)
+        """Give others a moment to come along, until there is enough for a batch."""
+        if not self._limits.delay_s:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.delay_s):
+                while self._order.longest() < self._limits.most:
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     async def _form(self, *, idle: bool) -> Batch[_Item, _Ready, _Result]:
         """Take a batch and prepare it; what cannot be prepared fails and is left out."""

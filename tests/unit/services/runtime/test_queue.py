@@ -332,6 +332,16 @@ async def test_what_several_ask_for_runs_on_though_the_first_hangs_up() -> None:
             await first
 
 
+async def test_the_moment_given_to_others_ends_once_there_is_enough_for_a_batch() -> None:
+    model = Doubler()
+    model.free.set()
+    async with asyncio.timeout(10), queue_of(model, BatchLimits(most=2, delay_s=3600)) as queue:
+        first = ask(queue, 1)
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        assert await asyncio.gather(first, ask(queue, 2)) == [[2], [4]]
+
+
 async def test_each_who_asked_for_what_failed_gets_the_failure_of_their_own_item() -> None:
     model = Doubler()
 

@@ -145,6 +145,8 @@ class Preprocessing:
         """
         height, width = rgb.shape[:2]
         resized_width, resized_height = self._resized(width, height)
+        if (resized_width, resized_height) == (width, height) == (self.crop, self.crop):
+            return Prepared(Frame(0, 0, width, height), rgb)
         left, top = self._offset(resized_width), self._offset(resized_height)
         across, down = width / resized_width, height / resized_height
         frame = Frame(left * across, top * down, (left + self.crop) * across, (top + self.crop) * down)
