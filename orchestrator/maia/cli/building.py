@@ -16,6 +16,7 @@ from maia.cli.progress import Progress
 from maia.cli.servers import exemplar_store
 from maia.cli.words import counted
 from maia.orchestrator.report.visible import one_line, visible
+from maia.wire.errors import PreconditionError
 from maia.wire.logs import configure_logs
 
 _MODULE: Final = "maia.services.building"
@@ -55,7 +56,10 @@ def list_sets(config: Config) -> int:
     from maia.services.exemplars.store import ExemplarStore
 
     store = exemplar_store(config)
-    manifests = ExemplarStore(store).manifests()
+    others: list[PreconditionError] = []
+    manifests = ExemplarStore(store).manifests(others)
+    for other in others:
+        Console(stderr=True).print(f"not shown: {visible(other.message)}", highlight=False, soft_wrap=True)
     if not manifests:
         Console().print(f"no exemplars in {store}", highlight=False, soft_wrap=True)
         return DONE

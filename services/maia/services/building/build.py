@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maia.services.building.datasets.dataset import Dataset, open_dataset
@@ -17,7 +17,7 @@ from maia.services.exemplars.store import ExemplarStore
 from maia.services.subject.backends.networks.options import NetworkOptions
 from maia.services.subject.backends.photograph_neurons.options import PhotographOptions
 from maia.services.subject.hosting import load_subject
-from maia.wire.errors import InvalidRequestError, NotFoundError
+from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError
 
 __all__ = ["Build", "Built", "build", "finished", "merge", "opened"]
 
@@ -131,12 +131,21 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
     dataset = opened(asked, on_step)
     found: dict[str, Plan] = {}
     over: dict[str, Counter[int]] = {}
+    damaged: dict[Path, InternalError] = {}
     for path in sorted((asked.store / "passes").glob("*/*-of-*.npz")):
-        state = State.load(path, header=True)
+        try:
+            state = State.load(path, header=True)
+        except InternalError as error:  # it may be another pass's
+            damaged.setdefault(path.parent, error)
+            continue
         if state is not None and _belongs(state.plan, asked, dataset):
             key = state.plan.key
             found[key] = state.plan
             over.setdefault(key, Counter())[state.shard.count] += int(state.done)
+    ours = {folder_of(asked.store, plan) for plan in found.values()}
+    for folder, damage in damaged.items():
+        if not ours or folder in ours:
+            raise damage
     if not found:
         raise NotFoundError(
             f"no parts of a pass over {dataset.name} are in {asked.store}; make them: maia exemplars build --shards N "
@@ -156,7 +165,9 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
     ((key, plan),) = found.items()
     # A pass that was cut otherwise first, and given up, may have left parts of that.
     count = max(over[key], key=lambda count: over[key][count] / count)
-    return finished(plan, dataset, count, asked.store, on_step)
+    built = finished(plan, dataset, count, asked.store, on_step)
+    notes = [f"taken for a part of another pass: {damage.message}" for damage in damaged.values()]
+    return replace(built, notes=(*built.notes, *notes))
 
 
 def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:

@@ -61,9 +61,13 @@ class ExemplarStore:
         """The folder."""
         return self._root
 
-    def manifests(self) -> list[Manifest]:
-        """Return all sets, the newest of a subject first."""
-        return [manifest for _, manifest in self._sets()]
+    def manifests(self, others: list[PreconditionError] | None = None) -> list[Manifest]:
+        """Return all sets, the newest of a subject first.
+
+        Args:
+            others: Is told of sets that another version has written, which are left out.
+        """
+        return [manifest for _, manifest in self._sets(others=others)]
 
     def find(self, subject: str, layer: str, revision: str = "", dataset: str = "") -> ExemplarLayer:
         """Return one layer of a subject's set; the newest, if there are several.

@@ -29,6 +29,12 @@ def slow() -> tuple[nn.Module, Preprocessing]:
     return nn.Sequential(_Slow(), *module.children()), preparation
 
 
+def printing() -> tuple[nn.Module, Preprocessing]:
+    """One that prints as it runs, which facts as JSON on the same output must survive."""
+    module, preparation = tiny()
+    return nn.Sequential(_Printing(), *module.children()), preparation
+
+
 def nowhere() -> tuple[nn.Module, Preprocessing]:
     """One layer answers with what is no number to every picture that is not black."""
     return nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), _Root()), PREPARATION
@@ -37,6 +43,13 @@ def nowhere() -> tuple[nn.Module, Preprocessing]:
 class _Slow(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         time.sleep(float(os.environ.get(SLOWNESS, "0")))
+        return batch
+
+
+class _Printing(nn.Module):
+    def forward(self, batch: Tensor) -> Tensor:
+        print("passing", flush=True)
+        os.write(1, b"and past Python\n")
         return batch
 
 

@@ -205,11 +205,36 @@ def test_what_cannot_be_merged_says_why(pictures: Path, tmp_path: Path) -> None:
     error = refusal(made)
     assert error.reason == "PASS_AMBIGUOUS"
     assert "1 layers, batches of 8" in error.message
-    state = next((tmp_path / "passes").glob("*/1-of-3.npz"))
-    state.write_bytes(b"x")
+    for state in (tmp_path / "passes").glob("*/1-of-3.npz"):
+        state.write_bytes(b"x")
     error = refusal(made)
     assert isinstance(error, InternalError)
     assert error.reason == "STATE_DAMAGED"
+
+
+def test_a_damaged_part_of_another_pass_does_not_hinder(pictures: Path, tmp_path: Path) -> None:
+    for index in (0, 1):
+        build(asked(pictures, tmp_path, shard=Shard(index, 2)))
+    made = Build(TINY, str(pictures), tmp_path)
+    other = tmp_path / "passes" / "another" / "0-of-2.npz"
+    other.parent.mkdir()
+    other.write_bytes(b"x")
+    merged = merge(made)
+    assert merged.manifest is not None
+    assert [note for note in merged.notes if str(other) in note]
+    error = refusal(replace(made, size=5))
+    assert (error.reason, error.metadata["path"]) == ("STATE_DAMAGED", str(other))
+
+
+def test_another_sample_of_the_same_pass_is_another_set(pictures: Path, tmp_path: Path) -> None:
+    sizes = []
+    for samples in (4, 2):
+        built = build(asked(pictures, tmp_path, wanted=Wanted(("2",), 4, 3, samples)))
+        assert built.anew
+        assert built.manifest is not None
+        sizes.append(built.manifest.sample_size)
+    assert sizes == [4, 2]
+    assert len(ExemplarStore(tmp_path).manifests()) == 2
 
 
 @pytest.mark.parametrize(

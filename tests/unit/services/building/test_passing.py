@@ -174,6 +174,19 @@ def test_a_damaged_state_is_named_and_never_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == b"damaged"
 
 
+def test_a_state_without_one_of_its_layers_is_damaged(tmp_path: Path) -> None:
+    made, _, _ = a_pass(tmp_path)
+    run_part(made, Shard())
+    folder = folder_of(tmp_path, made.plan)
+    state = State.load(folder / Shard().file_name)
+    assert state is not None
+    state.layers = dict(list(state.layers.items())[1:])
+    state.save(folder)
+    with pytest.raises(InternalError, match="is damaged") as caught:
+        run_part(made, Shard())
+    assert caught.value.reason == "STATE_DAMAGED"
+
+
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
     made, _, _ = a_pass(tmp_path)
     left = folder_of(tmp_path, made.plan)

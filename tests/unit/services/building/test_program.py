@@ -246,6 +246,28 @@ def test_what_cannot_be_built_is_one_line_each(pictures: Path, tmp_path: Path) -
     assert ExemplarStore(tmp_path / "store").manifests() == []
 
 
+def test_what_a_network_prints_is_kept_apart_from_the_facts(pictures: Path, tmp_path: Path) -> None:
+    code, facts, err = ended(start(*flags(pictures, tmp_path, "printing")))
+    assert code == 0
+    assert facts[-1]["built"]
+    assert "passing" in err
+    assert "and past Python" in err
+
+
+def test_only_the_first_of_many_pictures_left_out_are_named(tmp_path: Path) -> None:
+    folder = noise(tmp_path / "data", 8)
+    for number in range(150):
+        (folder / f"bad{number:03}.png").write_bytes(b"%d" % number)
+    code, facts, _ = ended(start(*flags(folder, tmp_path / "store")))
+    assert code == 0
+    assert facts[-1]["left_out"] == 150
+    named = [one["title"] for one in facts[-1]["skipped"]]
+    assert named == [f"bad{number:03}.png" for number in range(len(named))]
+    assert 0 < len(named) < 150
+    (report,) = (tmp_path / "store").rglob("report.json")
+    assert len(json.loads(report.read_bytes())["skipped"]) == 150
+
+
 def test_wrong_flags_are_refused() -> None:
     every = [("merge", "--top", "3"), ("build",), ("build", "--model", "m", "--shards", "x"), ("sell",)]
     for code, err in answers(every):

@@ -22,7 +22,7 @@ from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest, St
 from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
 from maia.services.scenes.dataset import fixed_scene
 from maia.services.scenes.png import embedded_scene
-from maia.wire.errors import InternalError, NotFoundError, OutOfRangeError, PreconditionError
+from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError, OutOfRangeError, PreconditionError
 from maia.wire.maps import Frame
 
 
@@ -79,6 +79,17 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         with pytest.raises(OutOfRangeError) as caught:
             layer.exemplars(unit)
         assert caught.value.metadata["units"] == "2"
+
+
+def test_pictures_that_do_not_fit_into_an_answer_are_not_read(tmp_path: Path) -> None:
+    store = ExemplarStore(tmp_path)
+    write(store, manifest())
+    layer = store.find("model", "layer.1")
+    assert len(layer.exemplars(0, most_bytes=len(b"png 0png 2"))) == 2
+    with pytest.raises(InvalidRequestError, match="these 2 pictures have 10 bytes, and at most 9 fit") as caught:
+        layer.exemplars(0, most_bytes=9)
+    assert caught.value.reason == "REQUEST_TOO_LARGE"
+    assert len(layer.exemplars(0, 1, most_bytes=9)) == 1
 
 
 def test_statistics_are_a_units_own(tmp_path: Path) -> None:
@@ -379,7 +390,9 @@ def test_a_set_of_another_version_is_told_apart_from_damage(tmp_path: Path, writ
     with pytest.raises(PreconditionError, match=f"of format {written}, and this version reads 2: {advice}") as caught:
         store.find("model", "layer.1")
     assert caught.value.reason == "STORE_FORMAT"
-    assert store.manifests() == []
+    others: list[PreconditionError] = []
+    assert store.manifests(others) == []
+    assert [other.reason for other in others] == ["STORE_FORMAT"]
     write(store, manifest("r2"))
     assert store.find("model", "layer.1").manifest.subject_revision == "r2"
 

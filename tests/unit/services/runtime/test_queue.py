@@ -339,7 +339,7 @@ async def test_the_moment_given_to_others_ends_once_there_is_enough_for_a_batch(
         first = ask(queue, 1)
         await asyncio.sleep(0.05)
         assert not first.done()
-        assert await asyncio.gather(first, ask(queue, 2)) == [[2], [4]]
+        assert list(await asyncio.gather(first, ask(queue, 2))) == [[2], [4]]
 
 
 async def test_each_who_asked_for_what_failed_gets_the_failure_of_their_own_item() -> None:

@@ -7,12 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from maia.services.building.datasets.duplicates import DuplicateSearch
 from maia.services.building.datasets.failures import dataset_changed, picture_missing
 from maia.services.building.datasets.files import path_in, read_whole, status
+from maia.services.building.datasets.listed import ListedDataset
 from maia.services.building.datasets.names import shown
 from maia.services.building.datasets.packed import UNREADABLE, PictureList
 from maia.services.building.datasets.progress import Progress, unheard
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 1024  # rows
 
 
-class RowsDataset:
+class RowsDataset(ListedDataset):
     """Rows with pictures, in their order; see `dataset.Dataset`.
 
     A row holds its picture's bytes, or the path of a file: one that is not absolute begins at the dataset's folder.
@@ -53,28 +50,13 @@ class RowsDataset:
         self._rows = rows
         self._column = column
         self._folder = os.fsencode(folder.absolute())
-        self._name = name
         self._noted = noted
-        self._list = PictureList()
+        listed = PictureList()
         for batch in rows.with_format("arrow").iter(batch_size=_BATCH):
             for size in self._lengths(batch[column]):
-                self._list.append(b"", size)
-            progress("listing", len(self._list), len(rows))
-        self._revision = self._list.revision()
-        self._duplicates = DuplicateSearch(self, progress)
-
-    @property
-    def name(self) -> str:
-        """Of the folder or file, with the split if there are several."""
-        return self._name
-
-    @property
-    def revision(self) -> str:
-        """Of the pictures' sizes in their order: rows have no names."""
-        return self._revision
-
-    def __len__(self) -> int:
-        return len(self._list)
+                listed.append(b"", size)
+            progress("listing", len(listed), len(rows))
+        super().__init__(name, listed, progress)
 
     def read(self, slot: int) -> bytes:
         """Return a row's picture as it is stored.
@@ -84,7 +66,7 @@ class RowsDataset:
             PreconditionError: PICTURE_MISSING: the row has none, or one elsewhere. DATASET_CHANGED: it is a file of
                 another size by now.
         """
-        size = self._list.size(slot)  # the library takes -1 for its last row
+        size = self._listed.size(slot)  # the library takes -1 for its last row
         data, path = self._cell(self._rows[slot][self._column])
         if data is not None:
             return data
@@ -104,21 +86,11 @@ class RowsDataset:
         return f"row {slot}"
 
     @property
-    def duplicates(self) -> Mapping[int, int]:
-        """For each picture with the same bytes as an earlier one, the earliest."""
-        return self._duplicates.found()
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """How many rows have no picture that can be read, and what was left out."""
-        missing = int((self._list.sizes == UNREADABLE).sum())
+        missing = int((self._listed.sizes == UNREADABLE).sum())
         told = [f"{missing} of {len(self)} rows have no picture that can be read"] if missing else []
         return (*told, *self._noted)
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """In bytes, or UNREADABLE; shape (pictures,)."""
-        return self._list.sizes
 
     def parts(self, slot: int, spans: Sequence[range]) -> Iterator[bytes]:
         """Yield parts of a picture; raises as `read`."""

@@ -6,15 +6,11 @@ import os
 import weakref
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from maia.services.building.datasets.duplicates import DuplicateSearch
 from maia.services.building.datasets.failures import (
     dataset_changed,
     dataset_damaged,
@@ -24,6 +20,7 @@ from maia.services.building.datasets.failures import (
     path_shown,
 )
 from maia.services.building.datasets.files import open_regular, read_at
+from maia.services.building.datasets.listed import ListedDataset
 from maia.services.building.datasets.names import PICTURES, PassedOver, extension, is_hidden, shown
 from maia.services.building.datasets.packed import PictureList
 from maia.services.building.datasets.progress import Progress, unheard
@@ -33,7 +30,7 @@ _OPEN: Final = 64  # archives that stay open; there may be thousands
 _TOLD_EVERY: Final = 1024  # pictures
 
 
-class TarDataset:
+class TarDataset(ListedDataset):
     """The pictures of one or more archives, archive by archive and in each in its order; see `dataset.Dataset`.
 
     An archive that is cut off or garbled somewhere gives what is whole before that place, and a note says so.
@@ -61,10 +58,9 @@ class TarDataset:
                 member is not whole.
         """
         self._archives = archives
-        self._name = name
         self._limit = limit
         self._progress = progress
-        self._files = PictureList()
+        self._listed = PictureList()
         self._offsets = array("q")
         self._firsts: list[int] = []  # slot of each archive's first picture, for those archives that were looked at
         self._lengths: list[int] = []  # of the archives, in bytes
@@ -74,27 +70,13 @@ class TarDataset:
             if self._full():
                 break
             self._list(path)
-        progress("listing", len(self._files), len(self._files))
-        if not len(self._files):
+        progress("listing", len(self._listed), len(self._listed))
+        if not len(self._listed):
             where = archives[0][1] if len(archives) == 1 else archives[0][1].parent
             looked_for = f"files with the extensions {', '.join(sorted(map(bytes.decode, PICTURES)))} in .tar archives"
             raise dataset_empty(where, looked_for, self._passed_over, self._damage)
-        self._revision = self._files.revision()
-        self._duplicates = DuplicateSearch(self, progress)
+        super().__init__(name, self._listed, progress)
         self._opened = lru_cache(maxsize=_OPEN)(_Archive)
-
-    @property
-    def name(self) -> str:
-        """Of the archive or the pattern, without its extension, or of the folder."""
-        return self._name
-
-    @property
-    def revision(self) -> str:
-        """Of the members' names and sizes; the archives may have other names, and hold other shares of them."""
-        return self._revision
-
-    def __len__(self) -> int:
-        return len(self._files)
 
     def read(self, slot: int) -> bytes:
         """Return a member's bytes.
@@ -103,28 +85,18 @@ class TarDataset:
             OSError: The archive cannot be read.
             PreconditionError: DATASET_CHANGED: the archive has another size by now.
         """
-        return b"".join(self.parts(slot, [range(self._files.size(slot))]))
+        return b"".join(self.parts(slot, [range(self._listed.size(slot))]))
 
     def title(self, slot: int) -> str:
         """Return a member's name, after that of its archive if there are several."""
         archive, _ = self._archives[self._archive(slot)]
-        name = self._files.names[slot]
+        name = self._listed.names[slot]
         return shown(name if len(self._archives) == 1 else archive + b"/" + name)
-
-    @property
-    def duplicates(self) -> Mapping[int, int]:
-        """For each picture with the same bytes as an earlier one, the earliest."""
-        return self._duplicates.found()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was passed over, and which archives are not whole."""
         return (*self._damage, *self._passed_over.notes())
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """In bytes; shape (pictures,)."""
-        return self._files.sizes
 
     def parts(self, slot: int, spans: Sequence[range]) -> Iterator[bytes]:
         """Yield parts of a member; raises as `read`."""
@@ -137,10 +109,10 @@ class TarDataset:
         return bisect_right(self._firsts, slot) - 1
 
     def _full(self) -> bool:
-        return self._limit is not None and len(self._files) >= self._limit
+        return self._limit is not None and len(self._listed) >= self._limit
 
     def _list(self, path: Path) -> None:
-        self._firsts.append(len(self._files))
+        self._firsts.append(len(self._listed))
         with looking_into(path), path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
             self._lengths.append(length)
@@ -172,10 +144,10 @@ class TarDataset:
         elif not member.is_file:
             self._passed_over.add_kind("links, or files with holes")
         else:
-            self._files.append(member.name, member.size)
+            self._listed.append(member.name, member.size)
             self._offsets.append(member.offset)
-            if len(self._files) % _TOLD_EVERY == 0:
-                self._progress("listing", len(self._files), 0)
+            if len(self._listed) % _TOLD_EVERY == 0:
+                self._progress("listing", len(self._listed), 0)
 
 
 class _Archive:
