@@ -20,6 +20,8 @@ from tests.bench.timing import Times
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
 from maia.services.exemplars.store import ExemplarStore
+from maia.services.interchange.exporting import export_layers
+from maia.services.interchange.importing import import_sets
 from maia.type.v1 import type_pb2
 
 Rows = list[tuple[str, str, str]]
@@ -90,12 +92,28 @@ def _size(store: Path) -> Rows:
     folder = ExemplarStore(store).folder_of(manifest)
     units = sum(layer.units for layer in manifest.layers)
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    ours = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    ours = _bytes(folder)
     rows = TOP * (len("1.23456e+00,") + len("12345,")) + len("1.23456e+00\n")
     theirs = TOP * (3 * SIDE**2 + SIDE**2) + rows
     told = f"{ours / units / theirs:.3f}; {ours / units / 1000:.0f} against {theirs / 1000:,.0f} kB a unit"
     kept = f"{sizes['pictures.bin'] / ours:.0%} of it pictures"
     return [(f"a set of {units:,} units: share of the room that MAIA's files take", "≤ 0.1", f"{told}, {kept}")]
+
+
+def imported(folder: Path) -> Rows:
+    """MAIA's files of one layer, and the lossless set that they become."""
+    store = ExemplarStore(folder / "eighteen")
+    (manifest,) = store.manifests()
+    layer = store.find(manifest.subject, manifest.layers[0].name)
+    export_layers([layer], folder / "exported")
+    import_sets(folder / "exported", ExemplarStore(folder / "imported"))
+    ours, theirs = _bytes(folder / "imported"), _bytes(folder / "exported")
+    told = f"{ours / theirs:.3f}; {ours / 1e6:.0f} against {theirs / 1e6:.0f} MB"
+    return [(f"MAIA's files of {layer.layer.units} units imported, lossless: share of their room", "", told)]
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 async def asking(folder: Path) -> Rows:
@@ -140,6 +158,7 @@ async def _rows() -> Rows:
         folder = Path(made)
         return [
             *await beside_the_network(folder),
+            *imported(folder),
             *await asking(folder),
             *await cluster(folder),
             *await memory(folder),
