@@ -52,6 +52,7 @@ class ValueSketch:
         self._counts = torch.zeros(units * BINS, dtype=dtype)
         self._one = torch.ones(1, dtype=dtype)
         self._zeros = torch.arange(units, dtype=torch.int64).mul_(BINS).add_(_HALF)
+        self._places = np.int32 if units * BINS <= _INT32_MAX else np.int64
 
     def add(self, values: Tensor, units: slice) -> None:
         """Count values. Several threads may count those of different units.
@@ -66,18 +67,25 @@ class ValueSketch:
             )
         zeros = self._zeros[units]
         if values.device.type != "cpu":
-            self._count(_bins(values[:, units].contiguous().view(torch.int16)[:, 1::2]).to(torch.int64) + zeros)
+            places = _bins(values[:, units].contiguous().view(torch.int16)[:, 1::2]).to(torch.int64) + zeros
+            self._counts.scatter_add_(0, places.view(-1), self._one.expand(places.numel()))
             return
-        upper = values.numpy().view(np.int16)[:, 1::2][:, units]
-        offsets = zeros.numpy()[:, np.newaxis]
+        whole, offsets = values.numpy().view(np.int32)[:, units], zeros.numpy().astype(self._places)
         rows = max(1, _CHUNK // len(offsets))
-        for start in range(0, len(upper), rows):
-            # Unit after unit, so that what is counted next is likely to be counted nearby.
-            chunk = np.ascontiguousarray(upper[start : start + rows].T)
-            self._count(torch.from_numpy(_bins(torch.from_numpy(chunk)).numpy() + offsets))
-
-    def _count(self, places: Tensor) -> None:
-        self._counts.scatter_add_(0, places.view(-1), self._one.expand(places.numel()))
+        places_, signs = (np.empty((min(rows, len(whole)), len(offsets)), self._places) for _ in range(2))
+        for start in range(0, len(whole), rows):
+            # As `_bins`, without an array of its own for each step.
+            chunk = whole[start : start + rows]
+            place, sign = places_[: len(chunk)], signs[: len(chunk)]
+            np.right_shift(chunk, 16, out=place)
+            np.right_shift(chunk, 31, out=sign)
+            np.bitwise_and(place, 0x7FFF, out=place)
+            np.subtract(place, _FIRST, out=place)
+            np.maximum(place, 0, out=place)
+            np.minimum(place, _HALF - 1, out=place)
+            np.bitwise_xor(place, sign, out=place)
+            np.add(place, offsets, out=place)
+            self._counts.index_add_(0, torch.from_numpy(place).view(-1), self._one.expand(place.size))
 
     def counts(self, units: slice = slice(None)) -> NDArray[np.int64]:
         """Return how many values are in each bin, int64, (units, BINS), from the least bin to the greatest."""

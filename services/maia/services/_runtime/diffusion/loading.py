@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +20,7 @@ from maia.services._runtime.diffusion.quantising import (
 )
 from maia.services._runtime.diffusion.recipes import RECIPES, Recipe, open_recipe, recipe_of
 from maia.services._runtime.float32 import calculate_float32_fully
-from maia.services._runtime.libraries import require_libraries
+from maia.services._runtime.libraries import importing, require_libraries
 from maia.services._runtime.model_files import files_revision, local_folder, reporting_missing
 from maia.wire.errors import OutOfRangeError, PreconditionError
 
@@ -72,7 +70,7 @@ def load(options: DiffusionOptions, task: Task) -> Loaded:
     """Load a pipeline; what is wrong with the options is said before any weight is read.
 
     Raises:
-        PreconditionError: EXTRA_MISSING, EXTRA_BROKEN, DEVICE_MISSING, SETTING_INVALID, MODEL_UNNAMED, MODEL_MISSING,
+        PreconditionError: EXTRA_MISSING, EXTRA_UNUSABLE, DEVICE_MISSING, SETTING_INVALID, MODEL_UNNAMED, MODEL_MISSING,
             PIPELINE_UNKNOWN or MODEL_TOO_LARGE.
         OutOfRangeError: SIZE_INVALID, metadata "multiple".
     """
@@ -124,26 +122,9 @@ def check_size(options: DiffusionOptions, recipe: Recipe) -> None:
 
 def _text_to_image() -> frozenset[str]:
     """Names of all classes that diffusers makes pictures from text with; slow, since it imports all of them."""
-    with _reporting_broken():
+    with importing("diffusers"):
         auto: Any = import_module("diffusers.pipelines.auto_pipeline")
     return frozenset(kind.__name__ for kind in auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
-
-
-@contextmanager
-def _reporting_broken() -> Iterator[None]:
-    """Say in one sentence that a library is there but cannot be imported.
-
-    Raises:
-        PreconditionError: EXTRA_BROKEN.
-    """
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises the second
-        raise PreconditionError(
-            "diffusers is installed but cannot be imported; most often torchvision is not the one of this torch:"
-            " install both anew, from one index",
-            reason="EXTRA_BROKEN",
-        ) from error
 
 
 def _device(options: DiffusionOptions) -> str:
@@ -159,7 +140,7 @@ def _device(options: DiffusionOptions) -> str:
 def _downloaded(options: DiffusionOptions) -> Path:
     if folder := local_folder(options):
         return folder
-    with _reporting_broken():
+    with importing("diffusers"):
         pipelines: Any = import_module("diffusers.pipelines.pipeline_utils")
     passed = dict.fromkeys(pipeline_parts(options))
     with reporting_missing(options):
@@ -179,7 +160,7 @@ def _downloaded(options: DiffusionOptions) -> Path:
 def _pipeline(folder: Path, recipe: Recipe, options: DiffusionOptions, dtype: str) -> Pipeline:
     import torch
 
-    with _reporting_broken():
+    with importing("diffusers"):
         diffusers: Any = import_module("diffusers")
         diffusers.utils.logging.disable_progress_bar()
         kind = getattr(diffusers, recipe.pipeline)

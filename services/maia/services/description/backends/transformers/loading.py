@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from maia.services._runtime.devices import chosen_device
 from maia.services._runtime.float32 import calculate_float32_fully
-from maia.services._runtime.libraries import require_libraries
+from maia.services._runtime.libraries import importing, require_libraries
 from maia.services._runtime.memory import is_out_of_memory
 from maia.services._runtime.model_files import files_revision, local_folder, model_missing, reporting_missing
 from maia.services.description.backends.transformers.options import TransformersOptions
@@ -46,13 +46,13 @@ def load(options: TransformersOptions) -> Loaded:
     """Load a model; what is wrong with it is said before any weight is read, where that can be known.
 
     Raises:
-        PreconditionError: EXTRA_MISSING, EXTRA_BROKEN, DEVICE_MISSING, MODEL_UNNAMED, MODEL_MISSING, MODEL_UNSUITABLE
+        PreconditionError: EXTRA_MISSING, EXTRA_UNUSABLE, DEVICE_MISSING, MODEL_UNNAMED, MODEL_MISSING, MODEL_UNSUITABLE
             or MODEL_TOO_LARGE.
     """
     require_libraries(*_LIBRARIES, extra="maia[serve]")
     device = chosen_device(options.device)
     folder = _folder(options)
-    with _reporting_broken():
+    with importing("transformers"):
         transformers: Any = import_module("transformers")
         processor_kind, model_kind = transformers.AutoProcessor, transformers.AutoModelForImageTextToText
         transformers.utils.logging.disable_progress_bar()
@@ -129,23 +129,6 @@ def _unsuitable(options: TransformersOptions, why: str) -> PreconditionError:
         reason="MODEL_UNSUITABLE",
         metadata={"model": options.model},
     )
-
-
-@contextmanager
-def _reporting_broken() -> Iterator[None]:
-    """Say in one sentence that transformers is there but cannot be imported.
-
-    Raises:
-        PreconditionError: EXTRA_BROKEN.
-    """
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises either
-        raise PreconditionError(
-            "transformers is installed but cannot be imported; most often torchvision is not the one of this torch:"
-            " install both anew, from one index, or uninstall torchvision",
-            reason="EXTRA_BROKEN",
-        ) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from torch import nn
 
+from maia.services._runtime.libraries import importing
 from maia.services.subject.backends.networks.failures import library, preprocessing_unsupported, weights_unusable
 from maia.services.subject.backends.networks.loaded import Network
 from maia.services.subject.backends.networks.options import NetworkOptions
@@ -43,7 +44,8 @@ def load(rest: str, options: NetworkOptions, preparation: Preparation | None = N
         preparation: Instead of the one that its preprocessor_config.json describes.
 
     Raises:
-        PreconditionError: EXTRA_MISSING, MODEL_MISSING, WEIGHTS_UNUSABLE or PREPROCESSING_UNSUPPORTED.
+        PreconditionError: EXTRA_MISSING, EXTRA_UNUSABLE, MODEL_MISSING, WEIGHTS_UNUSABLE or
+            PREPROCESSING_UNSUPPORTED.
     """
     with library("transformers", "huggingface_hub", extra="serve"):
         import transformers
@@ -122,12 +124,12 @@ def _module(config: Any, source: Path | str, options: NetworkOptions, where: dic
 
     architectures = config.architectures or [""]
     if config.model_type in _TOWERS:
-        kind = getattr(transformers, _TOWERS[config.model_type])
+        name = _TOWERS[config.model_type]
         config = getattr(config, "vision_config", config)
-    elif architectures[0].endswith(_CLASSIFIER):
-        kind = transformers.AutoModelForImageClassification
     else:
-        kind = transformers.AutoModel
+        name = "AutoModelForImageClassification" if architectures[0].endswith(_CLASSIFIER) else "AutoModel"
+    with importing("transformers"):
+        kind = getattr(transformers, name)
     if options.weights is None:
         return _pretrained(kind, source, {"config": config, "dtype": torch.float32, **where})
     state = read_state(options.weights)
@@ -140,7 +142,8 @@ def _module(config: Any, source: Path | str, options: NetworkOptions, where: dic
 def _processor(source: Path | str, where: dict[str, Any]) -> object:
     import transformers
 
-    auto: Any = transformers.AutoImageProcessor
+    with importing("transformers"):  # it imports its parts when they are first asked for
+        auto: Any = transformers.AutoImageProcessor
     found: object = auto.from_pretrained(source, backend="pil", **where)
     return found
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 
 from maia.services._runtime.float32 import calculate_float32_fully
+from maia.services._runtime.libraries import importing
 from maia.services._runtime.memory import is_out_of_memory
 from maia.services._runtime.model_files import files_revision
 from maia.services._runtime.revision import revision_of
@@ -43,7 +44,7 @@ def load(options: PhotographOptions, network: NetworkOptions) -> GroundedSam:
     """
     with library("transformers", "huggingface_hub", "safetensors", extra="serve"):
         transformers: Any = import_module("transformers")
-    with _reporting_broken():
+    with importing("transformers"):
         grounding_kind, segmenter_kind = transformers.GroundingDinoForObjectDetection, transformers.SamModel
         pictures, texts = transformers.AutoImageProcessor, transformers.AutoTokenizer
         transformers.utils.logging.disable_progress_bar()
@@ -141,24 +142,6 @@ def _check_tokenizer(tokenizer: Any, model: Any) -> None:  # noqa: ANN401
 
 def _nbytes(model: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-
-
-@contextmanager
-def _reporting_broken() -> Iterator[None]:
-    """Say in one sentence that transformers is there but cannot be used.
-
-    Raises:
-        PreconditionError: EXTRA_UNUSABLE.
-    """
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises either
-        raise PreconditionError(
-            "transformers is installed but cannot be used; most often torchvision is not the one of this torch: "
-            "install both anew, from one index, or uninstall torchvision",
-            reason="EXTRA_UNUSABLE",
-            metadata={"module": "transformers", "extra": "serve"},
-        ) from error
 
 
 @contextmanager
