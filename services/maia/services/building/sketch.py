@@ -61,31 +61,39 @@ class ValueSketch:
             values: float32, (any, units of the layer), finite, in memory order.
             units: Which of its units to count.
         """
+        if values.device.type == "cpu":
+            self.add_on_host(values.numpy(), units)
+        else:
+            self.add_on_device(values, units)
+
+    def add_on_device(self, values: Tensor, units: slice) -> None:
+        """Count values where they are; see `add`."""
         if values.device != self._counts.device:
             self._counts, self._one, self._zeros = (
                 tensor.to(values.device) for tensor in (self._counts, self._one, self._zeros)
             )
-        zeros = self._zeros[units]
-        if values.device.type != "cpu":
-            places = _bins(values[:, units].contiguous().view(torch.int16)[:, 1::2]).to(torch.int64) + zeros
-            self._counts.scatter_add_(0, places.view(-1), self._one.expand(places.numel()))
-            return
-        whole, offsets = values.numpy().view(np.int32)[:, units], zeros.numpy().astype(self._places)
-        rows = max(1, _CHUNK // len(offsets))
-        places_, signs = (np.empty((min(rows, len(whole)), len(offsets)), self._places) for _ in range(2))
-        for start in range(0, len(whole), rows):
-            # As `_bins`, without an array of its own for each step.
+        upper = values[:, units].contiguous().view(torch.int16)[:, 1::2]
+        size = (upper & 0x7FFF).sub_(_FIRST).clamp_(0, _HALF - 1)
+        places = size.bitwise_xor_(upper >> 15).to(torch.int64) + self._zeros[units]
+        self._counts.scatter_add_(0, places.view(-1), self._one.expand(places.numel()))
+
+    def add_on_host(self, values: NDArray[np.float32], units: slice) -> None:
+        """Count values, piece by piece and without new arrays; the same as `add_on_device`, in half the time."""
+        whole = values.view(np.int32)[:, units]
+        zeros = self._zeros[units].numpy().astype(self._places)
+        rows = min(max(1, _CHUNK // len(zeros)), len(whole))
+        all_places, all_signs = (np.empty((rows, len(zeros)), self._places) for _ in range(2))
+        for start in range(0, len(whole), max(1, rows)):
             chunk = whole[start : start + rows]
-            place, sign = places_[: len(chunk)], signs[: len(chunk)]
-            np.right_shift(chunk, 16, out=place)
-            np.right_shift(chunk, 31, out=sign)
-            np.bitwise_and(place, 0x7FFF, out=place)
-            np.subtract(place, _FIRST, out=place)
-            np.maximum(place, 0, out=place)
-            np.minimum(place, _HALF - 1, out=place)
-            np.bitwise_xor(place, sign, out=place)
-            np.add(place, offsets, out=place)
-            self._counts.index_add_(0, torch.from_numpy(place).view(-1), self._one.expand(place.size))
+            places, signs = all_places[: len(chunk)], all_signs[: len(chunk)]
+            np.right_shift(chunk, 16, out=places)
+            np.right_shift(chunk, 31, out=signs)
+            np.bitwise_and(places, 0x7FFF, out=places)
+            np.subtract(places, _FIRST, out=places)
+            np.clip(places, 0, _HALF - 1, out=places)
+            np.bitwise_xor(places, signs, out=places)  # n for a number above zero, -1 - n for one below
+            np.add(places, zeros, out=places)
+            self._counts.index_add_(0, torch.from_numpy(places).view(-1), self._one.expand(places.size))
 
     def counts(self, units: slice = slice(None)) -> NDArray[np.int64]:
         """Return how many values are in each bin, int64, (units, BINS), from the least bin to the greatest."""
@@ -100,16 +108,6 @@ class ValueSketch:
         """Add what another sketch's `sparse` returned."""
         added = torch.from_numpy(counts).to(self._counts)
         self._counts.index_add_(0, torch.from_numpy(places).to(self._counts.device), added)
-
-
-def _bins(upper: Tensor) -> Tensor:
-    """Bins, counted from the least above zero.
-
-    Args:
-        upper: int16: the upper half of float32 numbers (sign, exponent, seven bits of fraction).
-    """
-    size = (upper & 0x7FFF).sub_(_FIRST).clamp_(0, _HALF - 1)
-    return size.bitwise_xor_(upper >> 15)  # n for a number above zero, -1 - n for one below
 
 
 @dataclass(frozen=True, slots=True)

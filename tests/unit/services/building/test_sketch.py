@@ -51,6 +51,24 @@ def test_each_value_is_counted_in_its_bin(values: NDArray[np.float32]) -> None:
     assert np.array_equal(sketch(values).counts(), expected)
 
 
+@given(arrays(ANY))
+def test_a_device_counts_as_the_host_does(values: NDArray[np.float32]) -> None:
+    made = ValueSketch(values.shape[1], 1000)
+    made.add_on_device(torch.from_numpy(values), slice(None))
+    assert np.array_equal(made.counts(), sketch(values).counts())
+
+
+def test_many_values_are_counted_piece_by_piece_and_some_units_after_others() -> None:
+    random = np.random.default_rng(1)
+    values = (random.standard_normal((3001, 40)) * 10.0 ** random.integers(-14, 9, (3001, 40))).astype(np.float32)
+    on_host, on_device = ValueSketch(40, 3001), ValueSketch(40, 3001)
+    for units in (slice(0, 17), slice(17, 40)):
+        on_host.add(torch.from_numpy(values), units)
+        on_device.add_on_device(torch.from_numpy(values), units)
+    assert np.array_equal(on_host.counts(), on_device.counts())
+    assert (on_host.counts().sum(axis=1) == 3001).all()
+
+
 @given(arrays(INSIDE), st.floats(0, 1))
 def test_a_quantile_is_within_a_bin_of_the_values_around_it(values: NDArray[np.float32], q: float) -> None:
     found = Distribution(sketch(values).counts()).quantile(q)
