@@ -7,16 +7,18 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from maia.cli.builder import run_program
 from maia.cli.config import Config
 from maia.cli.errors import DONE, CommandError
 from maia.cli.folders import check_writable
 from maia.cli.progress import Progress
+from maia.cli.results import results_console
 from maia.cli.servers import exemplar_store
 from maia.cli.words import counted
 from maia.orchestrator.report.visible import one_line, visible
-from maia.wire.errors import PreconditionError
+from maia.wire.errors import MaiaError
 from maia.wire.logs import configure_logs
 
 _MODULE: Final = "maia.services.building"
@@ -56,23 +58,25 @@ def list_sets(config: Config) -> int:
     from maia.services.exemplars.store import ExemplarStore
 
     store = exemplar_store(config)
-    others: list[PreconditionError] = []
+    others: list[MaiaError] = []
     manifests = ExemplarStore(store).manifests(others)
     for other in others:
-        Console(stderr=True).print(f"not shown: {visible(other.message)}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(Text(f"not shown: {visible(other.message)}"), soft_wrap=True)
+    console = results_console()
     if not manifests:
-        Console().print(f"no exemplars in {store}", highlight=False, soft_wrap=True)
+        console.print(Text(f"no exemplars in {store}{' that can be shown' if others else ''}"), soft_wrap=True)
         return DONE
-    table = Table("subject", "revision", "dataset", "pictures", "top", "layers")
+    table = Table()
+    for title in ("subject", "revision", "dataset", "pictures", "top", "layers"):
+        table.add_column(title, overflow="fold")
     for one in manifests:
         layers = ", ".join(f"{layer.name} ({layer.units})" for layer in one.layers[:_SHOWN])
         if len(one.layers) > _SHOWN:
             layers += f" and {len(one.layers) - _SHOWN} more"
         revision = one.subject_revision or "unknown"
-        table.add_row(
-            visible(one.subject), revision, visible(one.dataset), str(one.dataset_size), str(one.top), visible(layers)
-        )
-    Console().print(table)
+        cells = (one.subject, revision, one.dataset, str(one.dataset_size), str(one.top), layers)
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    console.print(table)
     return DONE
 
 
@@ -88,7 +92,7 @@ async def _run(config: Config, command: str, what: str, asked: Mapping[str, obje
         for line in [*map(visible, result["notes"]), *_skipped(result)]:
             progress.note(line)
     if result["built"]:
-        Console().print(f"Exemplars: {store}", highlight=False, soft_wrap=True)
+        results_console().print(Text(f"Exemplars: {store}"), soft_wrap=True)
 
 
 def _flag(name: str, value: object) -> tuple[str, ...]:

@@ -40,7 +40,14 @@ from maia.services.exemplars.model import (
     StoredLayer,
 )
 from maia.services.exemplars.row_file import row_file
-from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError, OutOfRangeError, PreconditionError
+from maia.wire.errors import (
+    InternalError,
+    InvalidRequestError,
+    MaiaError,
+    NotFoundError,
+    OutOfRangeError,
+    PreconditionError,
+)
 from maia.wire.maps import Frame
 
 __all__ = ["ExemplarLayer", "ExemplarStore", "SetWriter"]
@@ -61,11 +68,14 @@ class ExemplarStore:
         """The folder."""
         return self._root
 
-    def manifests(self, others: list[PreconditionError] | None = None) -> list[Manifest]:
+    def manifests(self, others: list[MaiaError] | None = None) -> list[Manifest]:
         """Return all sets, the newest of a subject first.
 
         Args:
-            others: Is told of sets that another version has written, which are left out.
+            others: Is told of sets that another version has written and of damaged ones, which are left out.
+
+        Raises:
+            InternalError: EXEMPLARS_DAMAGED, without `others`.
         """
         return [manifest for _, manifest in self._sets(others=others)]
 
@@ -83,7 +93,7 @@ class ExemplarStore:
             PreconditionError: STORE_FORMAT: the set was written by another version.
             InternalError: EXEMPLARS_DAMAGED.
         """
-        others: list[PreconditionError] = []
+        others: list[MaiaError] = []
         sets = [found for found in self._sets(subject, others) if found[1].subject == subject]
         if not sets and others:
             raise others[0]
@@ -144,14 +154,13 @@ class ExemplarStore:
             yield SetWriter(building)
             (building / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def _sets(
-        self, subject: str | None = None, others: list[PreconditionError] | None = None
-    ) -> list[tuple[Path, Manifest]]:
+    def _sets(self, subject: str | None = None, others: list[MaiaError] | None = None) -> list[tuple[Path, Manifest]]:
         """All sets, or those in one subject's folder: what is damaged elsewhere is none of its business.
 
         Args:
             subject: Its name; None for all.
-            others: Is told of sets that another version has written, which are left out.
+            others: Is told of sets that are left out: those that another version has written and, of all subjects,
+                damaged ones.
         """
         within = "*" if subject is None else _safe(subject)
         paths = (self._root / "sets").glob(f"{within}/[!.]*/{_MANIFEST}")
@@ -163,6 +172,10 @@ class ExemplarStore:
             except PreconditionError as error:
                 if others is not None:
                     others.append(error)
+            except InternalError as error:
+                if others is None or subject is not None:
+                    raise
+                others.append(error)
         return sets
 
 
@@ -432,7 +445,7 @@ def _titles(path: Path, _changed: int) -> list[str]:
 
 @lru_cache(maxsize=512)
 def _manifest(path: Path, _changed: int) -> Manifest:
-    with _damage(path, path.parent, path.parent.parent.name):
+    with _damage(path, path.parent):
         told = json.loads(path.read_bytes())
         written = told.get("format") if isinstance(told, dict) else None
         if isinstance(written, int) and written != FORMAT:
@@ -446,14 +459,20 @@ def _manifest(path: Path, _changed: int) -> Manifest:
 
 
 @contextmanager
-def _damage(path: Path, folder: Path, subject: str) -> Iterator[None]:
-    """Say what to do when a file of the store is not what was written; Pydantic's errors are ValueErrors too."""
+def _damage(path: Path, folder: Path, subject: str = "") -> Iterator[None]:
+    """Say what to do when a file of the store is not what was written; Pydantic's errors are ValueErrors too.
+
+    Args:
+        path: The file.
+        folder: Of the set.
+        subject: Whose; "" if that stood in the file.
+    """
     try:
         yield
     except (OSError, ValueError, EOFError, IndexError) as error:
+        command = f": maia exemplars build --model {subject:.100}" if subject else ""
         raise InternalError(
-            f"{path} is damaged or missing; remove {folder} and build the exemplars again: "
-            f"maia exemplars build --model {subject:.100}",
+            f"{path} is damaged or missing; remove {folder} and build the exemplars again{command}",
             reason="EXEMPLARS_DAMAGED",
             metadata={"path": str(path)},
         ) from error

@@ -22,7 +22,14 @@ from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest, St
 from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
 from maia.services.scenes.dataset import fixed_scene
 from maia.services.scenes.png import embedded_scene
-from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError, OutOfRangeError, PreconditionError
+from maia.wire.errors import (
+    InternalError,
+    InvalidRequestError,
+    MaiaError,
+    NotFoundError,
+    OutOfRangeError,
+    PreconditionError,
+)
 from maia.wire.maps import Frame
 
 
@@ -390,7 +397,7 @@ def test_a_set_of_another_version_is_told_apart_from_damage(tmp_path: Path, writ
     with pytest.raises(PreconditionError, match=f"of format {written}, and this version reads 2: {advice}") as caught:
         store.find("model", "layer.1")
     assert caught.value.reason == "STORE_FORMAT"
-    others: list[PreconditionError] = []
+    others: list[MaiaError] = []
     assert store.manifests(others) == []
     assert [other.reason for other in others] == ["STORE_FORMAT"]
     write(store, manifest("r2"))
@@ -403,8 +410,11 @@ def test_damage_of_one_subject_does_not_stop_another(tmp_path: Path) -> None:
         write(store, manifest(subject=subject))
     (store.folder_of(manifest(subject="one")) / "manifest.json").write_text("{")
     assert store.find("two", "layer.1").statistics(0).threshold == 0.5
-    with pytest.raises(InternalError, match="damaged"):
+    with pytest.raises(InternalError, match=r"damaged or missing; remove .* and build the exemplars again$"):
         store.find("one", "layer.1")
+    others: list[MaiaError] = []
+    assert [one.subject for one in store.manifests(others)] == ["two"]
+    assert [other.reason for other in others] == ["EXEMPLARS_DAMAGED"]
 
 
 def test_a_set_without_its_manifest_is_not_taken_for_built(tmp_path: Path) -> None:
