@@ -10,8 +10,9 @@ import grpc
 from typing_extensions import override
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import Exemplar
-from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.services.exemplars.store import ExemplarStore
 from maia.type.v1 import type_pb2
 from maia.wire.errors import InvalidRequestError
 from maia.wire.limits import MAX_MESSAGE_BYTES

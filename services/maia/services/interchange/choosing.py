@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.services.exemplars.layer import ExemplarLayer
+from maia.services.exemplars.store import ExemplarStore
 from maia.services.interchange.failures import name_unknown
 from maia.services.interchange.names import natural_order
 

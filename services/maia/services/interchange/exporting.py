@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maia.services.exemplars.folders import new_folder
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import KeptPicture, LayerArrays
 from maia.services.exemplars.row_file import row_file
-from maia.services.exemplars.store import ExemplarLayer
 from maia.services.interchange.failures import shown, writing
 from maia.services.interchange.layer_files import ACTIVATIONS, IDS, IMAGES, MASKS, THRESHOLDS, UNITS
 from maia.services.interchange.names import folder_name

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import KeptPicture
-from maia.services.exemplars.store import ExemplarLayer
 from maia.services.interchange.failures import shown
 from maia.wire.errors import InternalError, InvalidRequestError
 from maia.wire.pictures import Rgb, decode

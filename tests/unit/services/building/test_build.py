@@ -20,7 +20,8 @@ from maia.services.building.build import Build, build, merge
 from maia.services.building.passing import Step, Wanted
 from maia.services.building.plan import Shard
 from maia.services.building.sketch import ERROR
-from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.services.exemplars.layer import ExemplarLayer
+from maia.services.exemplars.store import ExemplarStore
 from maia.services.subject.backends.networks.options import DirectionsFile, NetworkOptions, Precision
 from maia.services.subject.hosting import load_subject
 from maia.services.subject.model import Subject

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from maia.services.exemplars.dataset import picture_path, render_dataset
 from maia.services.exemplars.folders import new_folder
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest, Statistics, StoredLayer
-from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.services.exemplars.store import ExemplarStore
 from maia.services.scenes.dataset import fixed_scene
 from maia.services.scenes.png import embedded_scene
 from maia.wire.errors import (

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import Exemplar, Manifest, Statistics
-from maia.services.exemplars.store import ExemplarLayer
 from maia.services.interchange.failures import shown
 from maia.services.interchange.pictures import stored_picture
 from maia.services.interchange.regions import MAP_QUANTILE, region

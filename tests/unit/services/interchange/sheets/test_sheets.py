@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from tests.unit.services.interchange.upstream import noise, write
 
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest, Statistics, StoredLayer
-from maia.services.exemplars.store import ExemplarLayer, ExemplarStore
+from maia.services.exemplars.store import ExemplarStore
 from maia.services.interchange.importing import import_sets
 from maia.services.interchange.sheets.histogram import histogram_of
 from maia.services.interchange.sheets.page import sheet_html
