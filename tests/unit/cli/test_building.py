@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.services.exemplars.test_store import manifest, write
+from tests.unit.services.exemplars.sets import manifest, write
 
 from maia.cli.building import list_sets
 from maia.cli.config import load_config
