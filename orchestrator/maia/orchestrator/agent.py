@@ -1,4 +1,7 @@
-"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up."""
+"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up.
+
+A run that an earlier process has begun is gone through from the start: what is journaled of it is taken from there.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,8 @@ class Agent:
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        started = time.monotonic()
-        messages = [self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
+        first = self.record.message(0)
+        messages = [first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
         conclusion: Conclusion | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
@@ -59,11 +62,15 @@ class Agent:
             parsed = parse_reply(reply.text)
             in_rounds = number <= self.max_rounds
             rounds = min(number, self.max_rounds)
+            said = self.record.message(number)  # by an earlier process
             # Of a conclusion that was cut the last label may be half a one.
-            if concludes(parsed, code_counts=in_rounds) and not reply.cut:
+            if said is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
             messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
+            if said is not None:
+                messages.append(said)
+                continue
             if number == self.max_rounds + FINAL_REPLIES:
                 break
             why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
@@ -76,12 +83,14 @@ class Agent:
             labels=list(conclusion.labels) if conclusion else [],
             rounds=rounds,
             tool_calls=self.record.tool_calls,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(self.record.journal.seconds, 3),
         )
         self.record.journal.append(finished, sync=True)
         return finished
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
+        if (known := self.record.reply(number)) is not None:
+            return known
         started = time.monotonic()
         reply = await self.backbone.reply(self.system_prompt, messages)
         event = BackboneReply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
+from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, PreconditionError
 
 
 class UnknownAgentError(InvalidRequestError):
@@ -31,3 +31,13 @@ class JournalError(MaiaError):
     """A journal that cannot be read or written; the message names file and line."""
 
     default_reason = "JOURNAL_UNUSABLE"
+
+
+class SandboxFailedError(InternalError):
+    """The sandbox host failed a block through no fault of the block; with `passing`, a new session may do, later."""
+
+    default_reason = "SANDBOX_FAILED"
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
