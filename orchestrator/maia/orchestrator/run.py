@@ -27,7 +27,7 @@ from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
 from maia.orchestrator.tasks import Task, load_task
-from maia.orchestrator.toolbox import Study, run_tag
+from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
 from maia.sandbox import Limits, SandboxError
@@ -59,6 +59,7 @@ class RunSettings:
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
         limits: Of the sandbox session.
+        tools: What agents may call, by name; see `maia.orchestrator.toolbox.with_own`.
         config: The whole configuration for the journal, without secrets.
     """
 
@@ -69,6 +70,7 @@ class RunSettings:
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
     limits: Limits = field(default_factory=Limits)
+    tools: Mapping[str, ToolFunction] = TOOLS
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -198,7 +200,7 @@ class _Run:
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
         restore(tape, images, study)
-        gateway = Gateway(study, record, transcript)
+        gateway = Gateway(study, record, transcript, tools=self.settings.tools)
         workbench = SandboxWorkbench(
             record,
             transcript,
@@ -236,7 +238,7 @@ class _Run:
             },
             config=self.settings.config,
             system_prompt=self.task.system_prompt(
-                api=api_text(),
+                api=api_text(self.settings.tools),
                 prompt_guide=self.generator.prompt_guide,
                 instruction_guide=self.editor.instruction_guide,
             ),

@@ -29,7 +29,7 @@ from maia.orchestrator.events import ToolCalled, ToolReturned
 from maia.orchestrator.gateway.forms import digest, exact, for_readers, recalled
 from maia.orchestrator.record import Record, Rerun
 from maia.orchestrator.tape import RecordedCall
-from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, constants, tool_specs
+from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, ToolFunction, constants, tool_specs
 from maia.orchestrator.toolbox.arguments import admit
 from maia.sandbox import Tool, ToolError, ToolSpec
 from maia.wire.calls import call_metadata
@@ -91,17 +91,26 @@ class Gateway:
         record: Numbers and journals the calls.
         sink: Takes what tools display, and their notes.
         limits: Bounds of the run.
+        tools: By name.
     """
 
-    def __init__(self, study: Study, record: Record, sink: Sink, limits: GatewayLimits | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        record: Record,
+        sink: Sink,
+        limits: GatewayLimits | None = None,
+        tools: Mapping[str, ToolFunction] = TOOLS,
+    ) -> None:
         self._study = study
+        self._tools = tools
         self._record = record
         self._sink = sink
         self._limits = limits or GatewayLimits()
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the tools for a session; one session at a time may use them."""
-        return tuple(Tool(spec, self._entrance(spec)) for spec in tool_specs())
+        return tuple(Tool(spec, self._entrance(spec)) for spec in tool_specs(self._tools))
 
     def constants(self) -> dict[str, object]:
         """Return the constants for a session, by dotted name."""
@@ -111,7 +120,7 @@ class Gateway:
         """Execute one call and journal it.
 
         Args:
-            name: A key of TOOLS.
+            name: Of a tool.
             arguments: By parameter; of `*items`, a tuple.
 
         Raises:
@@ -209,10 +218,10 @@ class Gateway:
             Deadline.after(self._limits.attempt_s), call_metadata(run=self._study.images.tag, call=str(number))
         )
         call = Call(number, terms, notes)
-        bound = inspect.signature(TOOLS[name]).bind_partial(Toolbox(self._study, call))
+        bound = inspect.signature(self._tools[name]).bind_partial(Toolbox(self._study, call))
         bound.arguments.update(arguments)
         try:
-            return call, await TOOLS[name](*bound.args, **bound.kwargs)
+            return call, await self._tools[name](*bound.args, **bound.kwargs)
         except InvalidRequestError as error:
             if error.reason in FAULTS_OF_CODE:
                 raise ToolError(error.message) from error
@@ -220,7 +229,7 @@ class Gateway:
 
     def _entrance(self, spec: ToolSpec) -> Callable[..., Awaitable[object]]:
         """The function that a session calls; arguments that do not fit the signature are the code's fault."""
-        signature = inspect.signature(types.MethodType(TOOLS[spec.name], object()))
+        signature = inspect.signature(types.MethodType(self._tools[spec.name], object()))
 
         async def entrance(*arguments: object, **keywords: object) -> object:
             try:
