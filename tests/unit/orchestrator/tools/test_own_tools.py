@@ -21,9 +21,10 @@ async def test_an_own_tool_is_called_journaled_and_explained_as_the_others_are(b
     tools = with_own({"tools.brightness": brightness})
     gateway = Gateway(bench.study, bench.record, bench.shown, tools=tools)
     (entrance,) = [tool for tool in gateway.tools() if tool.spec.name == "tools.brightness"]
-    assert await entrance.function([bench.picture(30, 60, 90)]) == [60.0]
+    function: Any = entrance.function
+    assert await function([bench.picture(30, 60, 90)]) == [60.0]
     with pytest.raises(ToolError, match="images is empty"):
-        await entrance.function([])
+        await function([])
     text = api_text(tools)
     assert "tools.brightness(images: list[Image]) -> list[float]\n    Say how bright images are." in text
     assert api_text() == text.replace(text[text.index("\n\ntools.brightness") :], "")
