@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
 from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task
@@ -30,6 +31,7 @@ class Agent:
         task: What is asked.
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
+        pause: Asked before every round.
     """
 
     backbone: Backbone
@@ -38,6 +40,7 @@ class Agent:
     task: Task
     system_prompt: str
     max_rounds: int
+    pause: Pause = field(default_factory=Pause)
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -46,6 +49,7 @@ class Agent:
             The conclusion, or "no_conclusion" when there was none after the final instructions.
 
         Raises:
+            PausedError: It was asked to pause.
             BackboneError: The backbone cannot answer.
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
@@ -55,6 +59,7 @@ class Agent:
         conclusion: Conclusion | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
+            self.pause.check()
             reply = await self._query(number, messages)
             parsed = parse_reply(reply.text)
             in_rounds = number <= self.max_rounds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import importlib.metadata
@@ -17,11 +18,13 @@ import structlog
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
+from maia.orchestrator.endings import stopped_by
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
 from maia.orchestrator.gateway import Gateway
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task, load_task
 from maia.orchestrator.toolbox import Study, run_tag
@@ -70,7 +73,12 @@ def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
 
 
 async def investigate_unit(
-    unit: UnitName, lab: Lab, settings: RunSettings, on_event: Callable[[Event], None] | None = None
+    unit: UnitName,
+    lab: Lab,
+    settings: RunSettings,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    pause: Pause | None = None,
 ) -> Finished | Stopped:
     """Investigate one unit and journal all of it.
 
@@ -79,10 +87,12 @@ async def investigate_unit(
         lab: What all units share.
         settings: How.
         on_event: Told every event as it is journaled.
+        pause: Stops the run between two rounds when it is asked to.
 
     Returns:
-        Finished with a conclusion or without one; Stopped when a server, the sandbox or the backbone failed for good,
-        which ends this unit and no other. When the servers fail before the run has begun, there is no journal.
+        Finished with a conclusion or without one; Stopped when it was paused, or when a server, the sandbox or the
+        backbone failed for good, which ends this unit and no other. When the servers fail before the run has begun,
+        there is no journal.
 
     Raises:
         NotFoundError: There is no such task.
@@ -93,7 +103,7 @@ async def investigate_unit(
     try:
         run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
     except MaiaError as error:
-        return _stopped(error)
+        return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit)
     with JournalWriter(folder) as journal:
         if JournalReader(folder).events:
@@ -101,20 +111,21 @@ async def investigate_unit(
         if on_event is not None:
             journal.listeners.append(on_event)
         try:
-            return await run.investigate(Record(journal))
+            return await run.investigate(Record(journal), pause or Pause())
         except asyncio.CancelledError:
-            journal.append(Stopped(why="interrupted", reason="INTERRUPTED", message="stopped by the user"), sync=True)
+            with contextlib.suppress(JournalError):  # nor may a full disk undo the interruption
+                journal.append(Stopped("interrupted", "INTERRUPTED", "stopped before its end"), sync=True)
             raise
         except JournalError:
             raise
         except (MaiaError, SandboxError) as error:
-            stopped = _stopped(error)
+            stopped = stopped_by(error)
             journal.append(stopped, sync=True)
             return stopped
         except Exception as error:
             # Thousands of units may follow, so it ends this one only; the log has its traceback.
             log.exception("a run ended by a fault that nobody planned for", unit=str(unit))
-            stopped = Stopped(why="failed", reason="INTERNAL", message=f"{type(error).__name__}: {error}")
+            stopped = stopped_by(error)
             journal.append(stopped, sync=True)
             return stopped
 
@@ -132,7 +143,7 @@ class _Run:
     editor: Editor
     describer: Describer
 
-    async def investigate(self, record: Record) -> Finished:
+    async def investigate(self, record: Record, pause: Pause) -> Finished:
         """Run the loop in a session of its own."""
         started = self._started()
         record.journal.append(started, sync=True)
@@ -153,7 +164,8 @@ class _Run:
                 on_output=transcript.printed,
             ),
         )
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, self.settings.max_rounds)
+        rounds = self.settings.max_rounds
+        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, rounds, pause)
         try:
             return await agent.run()
         finally:
@@ -196,11 +208,6 @@ async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo,
         servers.editing.editor(terms),
         servers.description.describer(terms),
     )
-
-
-def _stopped(error: MaiaError | SandboxError) -> Stopped:
-    reason = error.reason if isinstance(error, MaiaError) else "SANDBOX_FAILED"
-    return Stopped(why="failed", reason=reason, message=str(error))
 
 
 def _file_name(name: str) -> str:

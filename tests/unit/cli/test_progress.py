@@ -100,10 +100,10 @@ def test_text_of_an_agent_cannot_move_the_cursor_or_style_the_terminal() -> None
         progress.on_event(BackboneReply(round=1, text=hostile, model=hostile, seconds=0.1))
         progress.unit_ended(result(labels=(hostile,)))
         progress.unit_started(UNIT, "1/1", 5)
-        progress.unit_ended(result("failed", reason=hostile))
+        progress.unit_ended(result("invalid", reason=hostile))
     progress.close()
     show_table(console, [result(labels=(hostile,))])
-    show_failures(console, [result("failed", reason=hostile)])
+    show_failures(console, [result("invalid", reason=hostile)])
     for harm in ("\x1b[2J", "\x1b]0;", "\x07", "\u202e"):
         assert harm not in shown(console)
     assert "[red]label[/red]" in shown(console)
@@ -114,7 +114,7 @@ def test_the_table_marks_what_equals_the_truth() -> None:
     rows = [
         result(labels=("red",), truth="red", matched=True),
         result(labels=("blue",), truth="red", matched=False),
-        result("failed", truth="red", reason="SERVER_UNAVAILABLE: gone"),
+        result("invalid", truth="red", reason="SERVER_UNAVAILABLE: gone"),
     ]
     show_table(console, rows)
     show_failures(console, rows)
