@@ -1,8 +1,8 @@
 """Many units over one lab, some at once: one that fails ends itself, and no other.
 
-Failures that would hit every unit do not burn through a list of thousands. When units in a row, `GIVE_UP_AFTER` and as many
-as run at once, have ended with one and the same failure that waiting does not mend, no further unit is begun. After
-failures that waiting may mend, the next units wait before they begin, and longer each time.
+Failures that would hit every unit do not burn through a list of thousands. When units in a row, `GIVE_UP_AFTER` and as
+many as run at once, have ended with one and the same failure that waiting does not mend, no further unit is begun.
+After failures that waiting may mend, the next units wait before they begin, and longer each time.
 """
 
 from __future__ import annotations
