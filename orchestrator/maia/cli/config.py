@@ -74,6 +74,7 @@ class Config(BaseModel):
     out: Path = Path("results")
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
+    jobs: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0, lt=2**63)
     policy: Literal["restricted", "off"] = "restricted"
     sandbox_tier: TierName = "auto"

@@ -13,6 +13,20 @@ _UNITS = "Which units"
 _AGENT = "The agent"
 _RESULTS = "Results"
 
+_APART = (
+    "model",
+    "units",
+    "unit_mode",
+    "unit_file_path",
+    "num_of_units",
+    "total_chunks",
+    "chunk_id",
+    "fresh",
+    "debug",
+    "up",
+)
+"""Flags that are no settings."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -51,6 +65,14 @@ def run(
     ] = None,
     num_of_units: Annotated[
         int | None, typer.Option(metavar="N", help="How many to draw of each layer.", rich_help_panel=_UNITS)
+    ] = None,
+    total_chunks: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Divide the units among N commands.", rich_help_panel=_UNITS),
+    ] = None,
+    chunk_id: Annotated[
+        int | None,
+        typer.Option(metavar="I", help="Which part this one takes, from 0.", rich_help_panel=_UNITS),
     ] = None,
     agent: Annotated[
         str | None,
@@ -91,6 +113,10 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),
@@ -128,7 +154,8 @@ def run(
     """Let an agent investigate units, and write a report.
 
     It needs the tool servers: those that `maia up` starts, or its own with `--up`. Units that are finished under
-    `--out` are left as they are. For example:
+    `--out` are left as they are, others go on where they were. Ctrl-C lets running units finish their round and pauses;
+    twice, it stops at once. For example:
 
         maia run --up --model scene-neurons --units mono=23:or=3
 
@@ -136,11 +163,19 @@ def run(
     """
     given = dict(locals())
     from maia.cli.asynchronous import run_async  # help must not pay for what a run needs
+    from maia.cli.chunks import Chunk
+    from maia.cli.command_line import CommandLine
     from maia.cli.config import load_config
-    from maia.cli.investigation import investigate
+    from maia.cli.investigation import Request, investigate
     from maia.cli.units import Wish
 
-    apart = ("model", "units", "unit_mode", "unit_file_path", "num_of_units", "fresh", "debug", "up")
-    settings = load_config({name: value for name, value in given.items() if name not in apart})
-    wish = Wish.of(model, unit_mode, units=units, file=unit_file_path, count=num_of_units)
-    return run_async(investigate(settings, [wish], up=up, fresh=fresh, dialogue=debug))
+    settings = load_config({name: value for name, value in given.items() if name not in _APART})
+    request = Request(
+        wishes=[Wish.of(model, unit_mode, units=units, file=unit_file_path, count=num_of_units)],
+        chunk=Chunk.of(total_chunks, chunk_id),
+        up=up,
+        fresh=fresh,
+        dialogue=debug,
+        again=CommandLine("run", given),
+    )
+    return run_async(investigate(settings, request))

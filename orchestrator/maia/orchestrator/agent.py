@@ -6,12 +6,13 @@ A run that an earlier process has begun is gone through from the start: what is 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
 from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task
@@ -33,6 +34,7 @@ class Agent:
         task: What is asked.
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
+        pause: Asked before every round.
     """
 
     backbone: Backbone
@@ -41,6 +43,7 @@ class Agent:
     task: Task
     system_prompt: str
     max_rounds: int
+    pause: Pause = field(default_factory=Pause)
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -49,6 +52,7 @@ class Agent:
             The conclusion, or "no_conclusion" when there was none after the final instructions.
 
         Raises:
+            PausedError: It was asked to pause.
             BackboneError: The backbone cannot answer.
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
@@ -58,6 +62,7 @@ class Agent:
         conclusion: Conclusion | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
+            self.pause.check()
             reply = await self._query(number, messages)
             parsed = parse_reply(reply.text)
             in_rounds = number <= self.max_rounds

@@ -233,9 +233,14 @@ class Finished:
 
 @dataclass(config=_STRICT, slots=True)
 class Stopped:
-    """The run ended without a finding: interrupted by the user, or the system failed. Never evidence about the unit."""
+    """The run stopped without a finding, and can go on from here. Never evidence about the unit.
 
-    why: Literal["interrupted", "failed"]
+    "interrupted": the command was stopped at once. "paused": the user asked for it, or something failed that asking
+    later may mend. "invalid": anything else, such as a key refused or a fault of ours. "failed" is what earlier
+    versions wrote for the last two.
+    """
+
+    why: Literal["interrupted", "paused", "invalid", "failed"]
     reason: str
     message: str
     at: float = 0.0

@@ -21,6 +21,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -30,7 +31,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from maia.orchestrator.conversation import Picture
-from maia.orchestrator.errors import JournalError
+from maia.orchestrator.errors import LOCKED, JournalError, refused
 from maia.orchestrator.events import Event, Resumed, event_adapter
 
 FORMAT: Final = 2
@@ -39,6 +40,9 @@ FORMAT: Final = 2
 _READABLE: Final = frozenset({1, FORMAT})
 FILE_NAME: Final = "journal.jsonl"
 IMAGES: Final = "images"
+WRITER: Final = ".writer"
+"""Names the process that holds the journal's lock. What a killed one leaves here locks nobody out: the lock decides."""
+
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
 
@@ -123,18 +127,22 @@ class JournalWriter:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)  # what a full disk refused must not be tried again by close()
         except OSError as error:
-            raise JournalError(f"{folder} cannot be written: {error.strerror}; use another --out") from error
+            raise refused(folder, error, "use another --out") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             contents = _read(path)
             self._bytes = contents.whole_bytes
             self._file.truncate(self._bytes)
+            _sign(folder)
         except BlockingIOError as error:
             self._file.close()
-            raise JournalError(f"another run is writing {path}; wait for it or use another --out") from error
+            who = _signed(folder)
+            raise JournalError(
+                f"{path} is being written by {who}; wait for it or use another --out", reason=LOCKED
+            ) from error
         except OSError as error:
             self._file.close()
-            raise JournalError(f"{path} cannot be locked or cut: {error.strerror}; use another --out") from error
+            raise refused(path, error, "use another --out") from error
         except JournalError:
             self._file.close()
             raise
@@ -171,7 +179,7 @@ class JournalWriter:
             if sync:
                 self._sync()
         except OSError as error:
-            raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
+            raise refused(self.folder / FILE_NAME, error) from error
         for listener in self.listeners:
             listener(event)
 
@@ -192,7 +200,7 @@ class JournalWriter:
         except OSError as error:
             with contextlib.suppress(OSError):
                 half.unlink(missing_ok=True)
-            raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+            raise refused(path, error) from error
         self._known.add(sha256)
         self._unsynced.append(path)
         return sha256
@@ -217,8 +225,10 @@ class JournalWriter:
         try:
             self._sync()
         except OSError as error:
-            raise JournalError(f"{self.folder / FILE_NAME} cannot be written: {error.strerror}") from error
+            raise refused(self.folder / FILE_NAME, error) from error
         finally:
+            with contextlib.suppress(OSError):
+                (self.folder / WRITER).unlink(missing_ok=True)
             self._file.close()
 
     def _sync(self) -> None:
@@ -293,6 +303,21 @@ def _standing(events: Iterable[Event]) -> tuple[list[Event], list[tuple[Event, .
             del standing[event.keeps :]
         standing.append(event)
     return standing, voided
+
+
+def _sign(folder: Path) -> None:
+    """Say who holds the lock; without room for that it holds all the same."""
+    with contextlib.suppress(OSError):
+        (folder / WRITER).write_text(f"{os.getpid()} {socket.gethostname()}\n", encoding="utf-8")
+
+
+def _signed(folder: Path) -> str:
+    """Return who holds the lock, as far as it has said so."""
+    try:
+        pid, _, host = (folder / WRITER).read_text(encoding="utf-8").strip().partition(" ")
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {pid} on host {host}" if pid and host else "another process"
 
 
 def _whole_lines(path: Path) -> tuple[list[Event], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import importlib.metadata
@@ -18,12 +19,14 @@ import structlog
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
+from maia.orchestrator.endings import stopped_by
 from maia.orchestrator.errors import JournalError, SandboxFailedError
 from maia.orchestrator.events import Event, Finished, Resumed, RunStarted, Stopped, UnitName
 from maia.orchestrator.gateway import Gateway
 from maia.orchestrator.gateway.forms import recalled
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalWriter
+from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
 from maia.orchestrator.tasks import Task, load_task
@@ -80,7 +83,12 @@ def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
 
 
 async def investigate_unit(
-    unit: UnitName, lab: Lab, settings: RunSettings, on_event: Callable[[Event], None] | None = None
+    unit: UnitName,
+    lab: Lab,
+    settings: RunSettings,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    pause: Pause | None = None,
 ) -> Finished | Stopped:
     """Investigate one unit and journal all of it, or go on with what its journal holds.
 
@@ -89,11 +97,12 @@ async def investigate_unit(
         lab: What all units share.
         settings: How.
         on_event: Told every event as it is journaled.
+        pause: Stops the run between two rounds when it is asked to.
 
     Returns:
-        Finished with a conclusion or without one, also of a run that had ended before; Stopped when a server, the
-        sandbox or the backbone failed for good, which ends this unit and no other. When the servers fail before the
-        run has begun, there is no journal.
+        Finished with a conclusion or without one, also of a run that had ended before; Stopped when it was paused, or
+        when a server, the sandbox or the backbone failed for good, which ends this unit and no other. When the servers
+        fail before the run has begun, there is no journal.
 
     Raises:
         NotFoundError: There is no such task.
@@ -104,7 +113,7 @@ async def investigate_unit(
     try:
         run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
     except MaiaError as error:
-        return _stopped(error)
+        return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit)
     with JournalWriter(folder) as journal:
         tape = Tape.of(journal.events)
@@ -114,20 +123,21 @@ async def investigate_unit(
         if on_event is not None:
             journal.listeners.append(on_event)
         try:
-            return await run.investigate(journal)
+            return await run.investigate(journal, pause or Pause())
         except asyncio.CancelledError:
-            journal.append(Stopped(why="interrupted", reason="INTERRUPTED", message="stopped by the user"), sync=True)
+            with contextlib.suppress(JournalError):  # nor may a full disk undo the interruption
+                journal.append(Stopped("interrupted", "INTERRUPTED", "stopped before its end"), sync=True)
             raise
         except JournalError:
             raise
         except (MaiaError, SandboxError) as error:
-            stopped = _stopped(error)
+            stopped = stopped_by(error)
             journal.append(stopped, sync=True)
             return stopped
         except Exception as error:
             # Thousands of units may follow, so it ends this one only; the log has its traceback.
             log.exception("a run ended by a fault that nobody planned for", unit=str(unit))
-            stopped = Stopped(why="failed", reason="INTERNAL", message=f"{type(error).__name__}: {error}")
+            stopped = stopped_by(error)
             journal.append(stopped, sync=True)
             return stopped
 
@@ -169,14 +179,14 @@ class _Run:
                     "set it back, start over with --fresh, or use another --out"
                 )
 
-    async def investigate(self, journal: JournalWriter) -> Finished:
+    async def investigate(self, journal: JournalWriter, pause: Pause) -> Finished:
         """Run the loop to its end, in a new session whenever the host of the last one is gone."""
         until: float | None = None
         while True:
             record = Record(journal)
             replies = len(record.tape.replies)
             try:
-                return await self._loop(record)
+                return await self._loop(record, pause)
             except SandboxFailedError as error:
                 journal.reread()
                 progress = len(Tape.of(journal.events).replies) > replies
@@ -187,7 +197,7 @@ class _Run:
                 log.warning("the sandbox host has no session; it is asked again", unit=str(self.unit), why=str(error))
                 await asyncio.sleep(_HOST_PAUSE_S)
 
-    async def _loop(self, record: Record) -> Finished:
+    async def _loop(self, record: Record, pause: Pause) -> Finished:
         tape = record.tape
         if tape.started is None:
             started = self._started()
@@ -216,7 +226,7 @@ class _Run:
         )
         # Rounds that were had are not taken away.
         max_rounds = max(self.settings.max_rounds, len(tape.replies))
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, max_rounds)
+        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, max_rounds, pause)
         try:
             return await agent.run()
         finally:
@@ -284,11 +294,6 @@ def _now() -> str:
 
 def _versions() -> dict[str, str]:
     return {"maia": importlib.metadata.version("maia"), "python": platform.python_version()}
-
-
-def _stopped(error: MaiaError | SandboxError) -> Stopped:
-    reason = error.reason if isinstance(error, MaiaError) else "SANDBOX_FAILED"
-    return Stopped(why="failed", reason=reason, message=str(error))
 
 
 def _file_name(name: str) -> str:

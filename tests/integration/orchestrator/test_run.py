@@ -193,10 +193,10 @@ async def test_a_backbone_that_fails_stops_the_unit_and_nothing_else(world: Worl
     failure = BackboneError("the model is overloaded", transient=True, reason="BACKBONE_OVERLOADED")
     ended, _, _ = await world.run(tmp_path / "one", code("print(1)"), failure)
     assert isinstance(ended, Stopped)
-    assert (ended.why, ended.reason, ended.message) == ("failed", "BACKBONE_OVERLOADED", "the model is overloaded")
+    assert (ended.why, ended.reason, ended.message) == ("paused", "BACKBONE_OVERLOADED", "the model is overloaded")
     ended, _, _ = await world.run(tmp_path / "two", ValueError("a fault of ours"))
     assert isinstance(ended, Stopped)
-    assert (ended.why, ended.reason, ended.message) == ("failed", "INTERNAL", "ValueError: a fault of ours")
+    assert (ended.why, ended.reason, ended.message) == ("invalid", "INTERNAL", "ValueError: a fault of ours")
     ended, _, _ = await world.run(tmp_path / "three", CONCLUSION)
     assert isinstance(ended, Finished)
 
@@ -210,7 +210,7 @@ async def test_a_server_that_dies_in_a_block_stops_the_unit_and_is_never_shown_t
         missing, Lab(world.lab.servers, world.host, backbone), RunSettings("prepared", tmp_path)
     )
     assert isinstance(ended, Stopped)
-    assert ended.why == "failed"
+    assert ended.why == "invalid"
     assert len(backbone.seen) == 1
     events = whole(unit_folder(tmp_path, "prepared", missing))
     assert [event.text for event in of(events, BlockOutput)] == ["asking\n"]

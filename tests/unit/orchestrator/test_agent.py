@@ -11,6 +11,7 @@ from maia.orchestrator.conversation import Message, Reply, Text
 from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.events import Finished, UserMessage
 from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.pausing import Pause, PausedError
 from maia.orchestrator.protocols import Shown
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import load_task
@@ -158,3 +159,25 @@ async def test_a_backbone_that_fails_ends_the_run_with_its_error(tmp_path: Path)
     with pytest.raises(BackboneError, match="no more replies"):
         await investigate(tmp_path, code("a"))
     assert [event.kind for event in JournalReader(tmp_path).events] == ["user_message", "reply", "user_message"]
+
+
+async def test_a_pause_lets_the_round_be_finished_and_its_results_be_journaled(tmp_path: Path) -> None:
+    pause = Pause()
+
+    class Asking(EchoBench):
+        async def run(self, number: int, code: str) -> Shown:
+            if "second" in code:
+                pause.ask("enough for today")
+            return await EchoBench.run(self, number, code)
+
+    backbone, bench = PreparedBackbone([code("first"), code("second", "third"), CONCLUSION]), Asking()
+    with JournalWriter(tmp_path) as journal:
+        task = load_task("neuron_description")
+        agent = Agent(backbone, bench, Record(journal), task, "system", 10, pause)
+        with pytest.raises(PausedError, match="enough for today"):
+            await agent.run()
+    assert [ran for _, ran in bench.ran] == ["first", "second", "third"]
+    assert len(backbone.seen) == 2
+    last = JournalReader(tmp_path).events[-1]
+    assert isinstance(last, UserMessage)
+    assert (last.round, last.why) == (2, "results")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -16,11 +16,14 @@ from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.report.exemplars import exemplar_lists
 from maia.orchestrator.report.gallery import Gallery
 
-Status = Literal["concluded", "no_conclusion", "interrupted", "failed", "unfinished", "unreadable"]
-"""Only "concluded" is a finding. "unfinished": the run goes on, or was killed. "unreadable": the journal is damaged."""
+Status = Literal["concluded", "no_conclusion", "paused", "interrupted", "invalid", "unfinished", "unreadable"]
+"""Only "concluded" is a finding.
+
+"paused", "interrupted", "invalid": as of `maia.orchestrator.events.Stopped`; the same `maia run` goes on from there.
+"unfinished": the run is going on, or was killed. "unreadable": the journal is damaged.
+"""
 
 _STRIP: Final = 5
-_E = TypeVar("_E", Finished, Stopped)
 
 Canonical = Callable[[str], str | None]
 """Gives the one form of a label that equal labels share, or None for a label that it does not understand."""
@@ -81,11 +84,10 @@ def result_of(
 ) -> UnitResult:
     """Return the result that a journal tells; arguments and errors as of `collect`."""
     started = run_started(reader)
-    finished = _last(reader.events, Finished)
-    stopped = _last(reader.events, Stopped)
+    finished = next((event for event in reversed(reader.events) if isinstance(event, Finished)), None)
     concluded = finished is not None and finished.how == "concluded"
     labels = tuple(" ".join(label.split()) for label in finished.labels) if finished and concluded else ()
-    status, reason = _status(finished, stopped)
+    status, reason = _status(finished, reader.events[-1])
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
     return UnitResult(
         folder=reader.folder,
@@ -136,19 +138,16 @@ def plain_label(label: str) -> str:
     return " ".join(words)
 
 
-def _status(finished: Finished | None, stopped: Stopped | None) -> tuple[Status, str]:
+def _status(finished: Finished | None, last: Event) -> tuple[Status, str]:
     if finished is not None:
         concluded = finished.how == "concluded"
         return finished.how, "" if concluded else "the agent gave no description and label within its rounds"
-    if stopped is not None:
-        return stopped.why, f"{stopped.reason}: {stopped.message}" if stopped.message else stopped.reason
+    if isinstance(last, Stopped):
+        reason = f"{last.reason}: {last.message}" if last.message else last.reason
+        return "invalid" if last.why == "failed" else last.why, reason
     return "unfinished", "the journal has no end: the run is still going, or was killed"
 
 
 def _exemplar_files(reader: JournalReader, gallery: Gallery) -> list[str]:
     lists = exemplar_lists(reader.events, gallery)
     return [gallery.figure(image_id).file for image_id in lists[0][:_STRIP]] if lists else []
-
-
-def _last(events: Sequence[Event], kind: type[_E]) -> _E | None:
-    return next((event for event in reversed(events) if isinstance(event, kind)), None)

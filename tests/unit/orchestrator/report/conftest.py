@@ -251,9 +251,9 @@ class Run:
         self.append(finished)
         self.journal.close()
 
-    def stop(self, why: Any = "failed", message: str = "the generation server at 127.0.0.1:50052 is down") -> None:
+    def stop(self, why: Any = "paused", message: str = "the generation server at 127.0.0.1:50052 is down") -> None:
         self.append(
-            Stopped(why=why, reason="SERVER_UNAVAILABLE" if why == "failed" else "INTERRUPTED", message=message)
+            Stopped(why=why, reason="INTERRUPTED" if why == "interrupted" else "SERVER_UNAVAILABLE", message=message)
         )
         self.journal.close()
 

@@ -164,7 +164,7 @@ def test_the_index_counts_findings_and_matches(tmp_path: Path) -> None:
     rows = [
         dataclasses.replace(base, labels=("x",), matched=True),
         dataclasses.replace(base, labels=("y",), matched=False),
-        dataclasses.replace(base, status="failed", reason="the server is down"),
+        dataclasses.replace(base, status="paused", reason="the server is down"),
     ]
     page = write_index(tmp_path, rows).read_text()
     assert "1 of 2" in page

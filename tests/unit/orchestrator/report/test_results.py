@@ -30,7 +30,9 @@ def test_a_finding(tmp_path: Path, investigated: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
-        (lambda run: run.stop("failed", "the server is down"), "failed", "SERVER_UNAVAILABLE: the server is down"),
+        (lambda run: run.stop("paused", "the server is down"), "paused", "SERVER_UNAVAILABLE: the server is down"),
+        (lambda run: run.stop("invalid", "no"), "invalid", "SERVER_UNAVAILABLE: no"),
+        (lambda run: run.stop("failed", "as earlier versions wrote"), "invalid", "SERVER_UNAVAILABLE: as earlier"),
         (lambda run: run.stop("interrupted", ""), "interrupted", "INTERRUPTED"),
         (lambda run: run.give_up(), "no_conclusion", "no description"),
         (lambda run: run.journal.close(), "unfinished", "killed"),
