@@ -6,9 +6,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from maia.orchestrator.answers import Answer, answer_to_json
 from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
-from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task
@@ -30,6 +31,7 @@ class Agent:
         task: What is asked.
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
+        unit: The unit in words, for tasks whose text names it.
     """
 
     backbone: Backbone
@@ -38,6 +40,7 @@ class Agent:
     task: Task
     system_prompt: str
     max_rounds: int
+    unit: str = ""
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -51,12 +54,12 @@ class Agent:
                 backbone as evidence.
         """
         started = time.monotonic()
-        messages = [self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
-        conclusion: Conclusion | None = None
+        messages = [self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])]
+        conclusion: Answer | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
             reply = await self._query(number, messages)
-            parsed = parse_reply(reply.text)
+            parsed = parse_reply(reply.text, self.task.form)
             in_rounds = number <= self.max_rounds
             rounds = min(number, self.max_rounds)
             # Of a conclusion that was cut the last label may be half a one.
@@ -74,6 +77,7 @@ class Agent:
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
             labels=list(conclusion.labels) if conclusion else [],
+            answer=answer_to_json(conclusion) if conclusion else {},
             rounds=rounds,
             tool_calls=self.record.tool_calls,
             seconds=round(time.monotonic() - started, 3),

@@ -23,7 +23,7 @@ from maia.orchestrator.gateway import Gateway
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
 from maia.orchestrator.toolbox import Study, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
@@ -46,7 +46,7 @@ class RunSettings:
     Attributes:
         agent: As the user gave it to --agent.
         out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
-        task: Folder of `maia.orchestrator.tasks`.
+        task: What is asked, or the name of a task of `maia.orchestrator.tasks`.
         max_rounds: Replies whose code is run.
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
@@ -56,7 +56,7 @@ class RunSettings:
 
     agent: str
     out: Path
-    task: str = "neuron_description"
+    task: Task | str = "neuron_description"
     max_rounds: int = 25
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
@@ -64,8 +64,13 @@ class RunSettings:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
-    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder."""
+def unit_folder(out: Path, agent: str, unit: UnitName, task: Task | None = None) -> Path:
+    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder.
+
+    Each task has its own folders, so that no answer stands where another was asked for.
+    """
+    for part in filter(None, task.folder.split("/") if task else ()):
+        out /= _file_name(part)
     return out / _file_name(agent) / _file_name(unit.model) / _file_name(unit.layer) / str(unit.index)
 
 
@@ -86,15 +91,17 @@ async def investigate_unit(
 
     Raises:
         NotFoundError: There is no such task.
+        PreconditionError: The task takes a question, and there is none.
         JournalError: The journal cannot be written, or holds a run already.
         asyncio.CancelledError: The run was interrupted; the journal says so.
     """
-    task = load_task(settings.task)
+    task = settings.task if isinstance(settings.task, Task) else load_task(settings.task)
     try:
         run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
+        refuse_units(task, run.subject, [unit.layer])
     except MaiaError as error:
         return _stopped(error)
-    folder = unit_folder(settings.out, settings.agent, unit)
+    folder = unit_folder(settings.out, settings.agent, unit, task)
     with JournalWriter(folder) as journal:
         if JournalReader(folder).events:
             raise JournalError(f"{folder} holds a run already; start over in another --out, or remove that folder")
@@ -153,7 +160,15 @@ class _Run:
                 on_output=transcript.printed,
             ),
         )
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, self.settings.max_rounds)
+        agent = Agent(
+            self.lab.backbone,
+            workbench,
+            record,
+            self.task,
+            started.system_prompt,
+            self.settings.max_rounds,
+            unit_in_words(self.subject, self.unit.layer, self.unit.index),
+        )
         try:
             return await agent.run()
         finally:
@@ -163,7 +178,8 @@ class _Run:
         return RunStarted(
             unit=self.unit,
             agent=self.settings.agent,
-            task=self.settings.task,
+            task=self.task.name,
+            question=self.task.question,
             seed=self.settings.seed,
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             versions={"maia": importlib.metadata.version("maia"), "python": platform.python_version()},

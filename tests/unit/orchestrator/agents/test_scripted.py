@@ -21,6 +21,8 @@ from maia.orchestrator.parsing import parse_reply
 from maia.services.scenes.labels import canonical_label
 
 SYSTEM = """Some prompt.
+[DESCRIPTION]: what drives it
+[LABEL 1]: its name
 - Shapes: circle, square, triangle, star, cross, ring, heart, hexagon, diamond, crescent
 - Colours: red, orange, yellow, green, cyan, blue, purple, pink, brown, black
 - Textures: solid, striped, dotted, checkered

@@ -32,7 +32,7 @@ def test_a_finding(tmp_path: Path, investigated: MakeRun) -> None:
     [
         (lambda run: run.stop("failed", "the server is down"), "failed", "SERVER_UNAVAILABLE: the server is down"),
         (lambda run: run.stop("interrupted", ""), "interrupted", "INTERRUPTED"),
-        (lambda run: run.give_up(), "no_conclusion", "no description"),
+        (lambda run: run.give_up(), "no_conclusion", "no answer in the agreed form"),
         (lambda run: run.journal.close(), "unfinished", "killed"),
     ],
 )
