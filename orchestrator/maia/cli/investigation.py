@@ -19,7 +19,7 @@ from maia.cli.finished import REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
-from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
+from maia.cli.results import canonical, results_console, show_answers, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
@@ -31,7 +31,7 @@ from maia.orchestrator.events import Finished, Stopped, UnitName
 from maia.orchestrator.report import UnitResult, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
-from maia.orchestrator.tasks import load_task
+from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 
@@ -45,11 +45,13 @@ class Investigation:
     Attributes:
         config: Settings.
         progress: The view.
+        task: What is asked.
         results: Of the units that an earlier run had finished, then of those that this one has.
     """
 
     config: Config
     progress: Progress
+    task: Task
     results: list[UnitResult] = field(default_factory=list)
 
     async def run(self, wishes: Sequence[Wish], *, up: bool, fresh: bool) -> None:
@@ -57,7 +59,7 @@ class Investigation:
         subjects = list(dict.fromkeys(wish.model for wish in wishes))
         async with deployment(self.config, self.progress, up=up, subjects=subjects) as where:
             async with connected(where) as servers:
-                units = [unit for wish in wishes for unit in await chosen(servers, wish, self.config.seed)]
+                units = [unit for wish in wishes for unit in await chosen(servers, wish, self.config.seed, self.task)]
             todo = self._sort_out(units, fresh=fresh)
             if not todo:
                 return
@@ -109,7 +111,7 @@ class Investigation:
         config = self.config
         settings = RunSettings(
             agent=config.agent,
-            task=config.task,
+            task=self.task,
             out=config.out,
             max_rounds=config.max_rounds,
             seed=config.seed,
@@ -139,10 +141,12 @@ class Investigation:
         self.progress.unit_ended(result)
 
     def _folder(self, unit: UnitName) -> Path:
-        return unit_folder(self.config.out, self.config.agent, unit)
+        return unit_folder(self.config.out, self.config.agent, unit, self.task)
 
 
-async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh: bool, dialogue: bool) -> int:
+async def investigate(
+    config: Config, wishes: Sequence[Wish], *, up: bool, fresh: bool, dialogue: bool, question: str = ""
+) -> int:
     """Investigate units and show what was found.
 
     Args:
@@ -151,17 +155,19 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
         up: Start servers for this command only.
         fresh: Do not keep what earlier runs have finished.
         dialogue: Print what passes between the agent and its experiments.
+        question: Of `maia ask`, whose answer is shown in whole.
 
     Returns:
         The exit code.
     """
+    task = task_of(config, question)
     await check_names(config)
     check_writable(config.out, "--out")
     if up:
         check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
     with Progress(Console(stderr=True), dialogue=dialogue) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
-        investigation = Investigation(config, progress)
+        investigation = Investigation(config, progress, task)
         try:
             await investigation.run(wishes, up=up, fresh=fresh)
         finally:
@@ -169,38 +175,49 @@ async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh
                 progress.stage("writing the index")
                 rebuild(config.out, truth_of, canonical=canonical)
                 progress.close()
-                show(results_console(), config.out, investigation.results)
+                show(results_console(), config.out, investigation.results, whole=bool(question))
     return DONE if all(result.status == "concluded" for result in investigation.results) else UNITS_FAILED
 
 
 async def check_names(config: Config) -> None:
-    """Refuse an agent or task that does not exist, or a missing key, before anything starts.
+    """Refuse an agent that does not exist, or a missing key, before anything starts.
 
     Raises:
         UnknownAgentError: The message lists the valid forms.
         MissingKeyError: The message names the variable.
-        NotFoundError: There is no such task.
         CommandError: There is no journal to replay.
     """
-    load_task(config.task)
     try:
         await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
     except JournalError as error:
         raise CommandError(error.message, reason=error.reason) from error
 
 
-async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
+def task_of(config: Config, question: str = "") -> Task:
+    """Return the task that the settings name.
+
+    Raises:
+        NotFoundError: There is no such task; the message names those that exist.
+        InvalidRequestError: The task file cannot be used; the message says why.
+        PreconditionError: The task takes a question, and there is none.
+    """
+    return read_task_file(config.task_file) if config.task_file else load_task(config.task, question=question)
+
+
+async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = None) -> list[UnitName]:
     """Return the units of a wish.
 
     Raises:
         NotFoundError: There is no such subject; the message names those that exist.
         CommandError: The subject has no such layer or unit.
+        InvalidRequestError: The task is not for such units.
     """
     info = await servers.subject.info(wish.model, Terms.within(_ASK_S))
     sizes = {layer.name: layer.units for layer in info.layers}
-    return [
-        UnitName(info.name, layer, index) for layer, indices in wish.choose(sizes, seed).items() for index in indices
-    ]
+    found = wish.choose(sizes, seed)
+    if task is not None:
+        refuse_units(task, info, found)
+    return [UnitName(info.name, layer, index) for layer, indices in found.items() for index in indices]
 
 
 def sandbox_of(config: Config) -> SandboxSettings:
@@ -220,8 +237,11 @@ def keys_of(config: Config) -> BackboneKeys:
     )
 
 
-def show(console: Console, out: Path, results: Sequence[UnitResult]) -> None:
-    """Print the table, what failed, and where the report is."""
-    show_table(console, results)
+def show(console: Console, out: Path, results: Sequence[UnitResult], *, whole: bool = False) -> None:
+    """Print the table, or the whole answers instead; what failed, and where the report is."""
+    if whole:
+        show_answers(console, results)
+    else:
+        show_table(console, results)
     show_failures(console, results)
     console.print(Text.assemble("Report: ", (str((out / INDEX).resolve()), "bold")), soft_wrap=True)

@@ -169,7 +169,7 @@ class Progress:
         self._unit = None
         facts = f"{counted(result.rounds, 'round')} · {counted(result.tool_calls, 'call')} · {clock(result.seconds)}"
         if result.status == "concluded":
-            label = one_line(visible("; ".join(result.labels)), _LABEL_CHARS)
+            label = one_line(visible(result.headline), _LABEL_CHARS)
             line = Text.assemble(("✓ ", "green"), f"{place}{result.unit}  ", (label, "bold"), (f"  {facts}", "dim"))
         else:
             line = Text.assemble(("✗ ", "red"), f"{place}{result.unit}  ", (why(result), "red"))
