@@ -76,7 +76,7 @@ def show_answers(console: Console, results: Sequence[UnitResult]) -> None:
             continue
         if len(results) > 1:
             console.print(Text(visible(str(result.unit)), style="bold"))
-        console.print(Text(visible(result.description)))
+        console.print(Text(visible(result.description)), soft_wrap=not console.is_terminal)
         console.print()
 
 

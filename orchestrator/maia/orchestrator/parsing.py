@@ -66,7 +66,7 @@ def parse_reply(text: str, form: Form = "labels") -> ParsedReply:
     conclusion = read_answer(prose, form)
     if not (blocks or conclusion):
         conclusion = _fenced_conclusion([*fences, *rest], form)
-    unclosed = any(_is_cut(info, code) for info, code in rest) and not conclusion
+    unclosed = any(_is_cut(info, code, form) for info, code in rest)
     return ParsedReply(blocks=blocks, conclusion=conclusion, unclosed=unclosed)
 
 
@@ -84,10 +84,10 @@ def _language(info: str) -> str:
     return match[1] if match else ""
 
 
-def _is_cut(info: str, code: str) -> bool:
-    """Tell whether an open fence is code that was cut, and not a fence too many."""
+def _is_cut(info: str, code: str, form: Form) -> bool:
+    """Tell whether an open fence is code that was cut, and not a conclusion or a fence too many."""
     language = _language(info)
-    return language in _PYTHON or (not language and bool(code.strip()))
+    return language in _PYTHON or (not language and bool(code.strip()) and not begins_answer(_first_line(code), form))
 
 
 _Fence = tuple[str, str]

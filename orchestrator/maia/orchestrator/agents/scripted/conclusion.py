@@ -23,6 +23,9 @@ CERTAIN: Final = 0.5
 pictures, the best hypothesis explained 18 % at most in 100 runs."""
 
 
+ENOUGH: Final = 0.9
+"""A unit is called selective if so many of the pictures that hold its class hold what drives it."""
+
 _FORM: Final = re.compile(r"^\[(DESCRIPTION|BIAS|VERDICT|ANSWER)\]:", re.MULTILINE)
 _FORMS: Final[Mapping[str, Form]] = {"DESCRIPTION": "labels", "BIAS": "bias", "VERDICT": "verdict", "ANSWER": "text"}
 
@@ -73,7 +76,7 @@ def conclude(vocabulary: Vocabulary, best: Scored | None, messages: Sequence[Mes
         case "bias":
             return _bias(found)
         case "verdict":
-            return _verdict(found, experiments.exemplar_regions(vocabulary, messages), vocabulary)
+            return _verdict(found, vocabulary, messages)
         case "text":
             return f"[ANSWER]: This fixed plan reads no question; it finds what drives a neuron. {found.description}\n"
         case _:
@@ -90,8 +93,9 @@ def _bias(found: Finding) -> str:
     )
 
 
-def _verdict(found: Finding, regions: Sequence[Observation], vocabulary: Vocabulary) -> str:
-    """Take for the class what the dataset images look like, and compare it with what drives the unit."""
+def _verdict(found: Finding, vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
+    """Take for the class what the dataset images look like, and ask whether by itself it is enough to drive the unit."""
+    regions = experiments.exemplar_regions(vocabulary, messages)
     if not regions:
         raise BackboneError(
             "no dataset images are stored for this unit, and the scripted agent knows of no other class that it could"
@@ -99,10 +103,13 @@ def _verdict(found: Finding, regions: Sequence[Observation], vocabulary: Vocabul
             transient=False,
         )
     seeming = likely(vocabulary, regions, top=1)[0]
-    word = "SELECTIVE" if found.hypothesis == seeming else "SPURIOUS"
+    drawn = [observation.picture for seen in experiments.rounds_drawn(vocabulary, messages) for observation in seen]
+    shown = [picture for picture in drawn if seeming.predicts(picture)]
+    driving = sum(found.hypothesis is not None and found.hypothesis.predicts(picture) for picture in shown)
+    word = "SELECTIVE" if shown and driving >= ENOUGH * len(shown) else "SPURIOUS"
     return (
-        f"[VERDICT]: {word}\n[REASONING]: The dataset images look as if the neuron stood for {_named(seeming)}."
-        f" {found.description}\n"
+        f"[VERDICT]: {word}\n[REASONING]: The dataset images look as if the neuron stood for {_named(seeming)}. Of"
+        f" {len(shown)} drawn pictures that hold it, {driving} hold what drives the neuron. {found.description}\n"
     )
 
 
