@@ -42,7 +42,7 @@ _REMINDERS: Final[dict[Why, str]] = {
 }
 
 
-_LABELS: Final[dict[Form, tuple[str, str]]] = {
+_LABELS: Final[dict[Form | None, tuple[str, str]]] = {
     "labels": ("Label", "Labels"),
     "bias": ("Context of low scores", "Contexts of low scores"),
     "verdict": ("Verdict", "Verdict"),
@@ -70,7 +70,7 @@ def unit_page(reader: JournalReader, gallery: Gallery, result: UnitResult) -> st
         pictures=pictures,
         script=script,
         result=result,
-        phrases=_LABELS[result.form or "labels"][len(result.labels) > 1],
+        phrases=_LABELS.get(result.form, ("Label", "Labels"))[len(result.labels) > 1],
         run=run_started(reader),
         story=story,
         timeline=[round_ for round_ in story.rounds if round_.statements or round_.measured],

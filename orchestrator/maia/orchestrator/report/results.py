@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from maia.orchestrator.answers import Form
+from maia.orchestrator.answers import FORMS, Form
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
@@ -72,8 +72,8 @@ class UnitResult:
 
     @property
     def form(self) -> Form | None:
-        """Of the answer; None unless concluded."""
-        return self.answer.get("form")
+        """Of the answer; None unless concluded, or of a form that this version does not know."""
+        return next((form for form in FORMS if form == self.answer.get("form")), None)
 
     @property
     def headline(self) -> str:

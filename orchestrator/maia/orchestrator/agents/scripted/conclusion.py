@@ -94,7 +94,7 @@ def _bias(found: Finding) -> str:
 
 
 def _verdict(found: Finding, vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
-    """Take for the class what the dataset images look like, and ask whether by itself it is enough to drive the unit."""
+    """Take for the class what the dataset images look like, and ask whether by itself it drives the unit."""
     regions = experiments.exemplar_regions(vocabulary, messages)
     if not regions:
         raise BackboneError(
