@@ -9,9 +9,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from maia.orchestrator.answers import Answer, answer_to_json
 from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
-from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
@@ -35,6 +36,7 @@ class Agent:
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
         pause: Asked before every round.
+        unit: The unit in words, for tasks whose text names it.
     """
 
     backbone: Backbone
@@ -44,6 +46,7 @@ class Agent:
     system_prompt: str
     max_rounds: int
     pause: Pause = field(default_factory=Pause)
+    unit: str = ""
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -58,13 +61,15 @@ class Agent:
                 backbone as evidence.
         """
         first = self.record.message(0)
-        messages = [first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
-        conclusion: Conclusion | None = None
+        messages = [
+            first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
+        ]
+        conclusion: Answer | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
             self.pause.check()
             reply = await self._query(number, messages)
-            parsed = parse_reply(reply.text)
+            parsed = parse_reply(reply.text, self.task.form)
             in_rounds = number <= self.max_rounds
             rounds = min(number, self.max_rounds)
             said = self.record.message(number)  # by an earlier process
@@ -86,6 +91,7 @@ class Agent:
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
             labels=list(conclusion.labels) if conclusion else [],
+            answer=answer_to_json(conclusion) if conclusion else {},
             rounds=rounds,
             tool_calls=self.record.tool_calls,
             seconds=round(self.record.journal.seconds, 3),

@@ -56,6 +56,8 @@ Why = Literal["task", "results", "no_code", "empty_reply", "cut_block", "format"
 class RunStarted:
     """First event. `config` is the whole configuration without secrets; `servers` their names and revisions.
 
+    `question` is a user's, of the tasks that take one.
+
     `sandbox` has the tier, the policy, and the features: what the tier enforced on that machine, and what it did not.
     """
 
@@ -69,6 +71,7 @@ class RunStarted:
     sandbox: Mapping[str, Any]
     config: Mapping[str, Any]
     system_prompt: str
+    question: str = ""
     at: float = 0.0
     kind: Literal["run_started"] = "run_started"
 
@@ -219,7 +222,11 @@ class BlockEnded:
 
 @dataclass(config=_STRICT, slots=True)
 class Finished:
-    """The agent concluded, or did not within its rounds. Nothing follows."""
+    """The agent concluded, or did not within its rounds. Nothing follows.
+
+    `answer` is what `maia.orchestrator.answers.answer_to_json` makes of the conclusion; empty without one, and in
+    journals from before there were other tasks than to describe. Then `description` and `labels` are all of it.
+    """
 
     how: Literal["concluded", "no_conclusion"]
     description: str
@@ -227,6 +234,7 @@ class Finished:
     rounds: int
     tool_calls: int
     seconds: float
+    answer: Mapping[str, Any] = field(default_factory=dict)
     at: float = 0.0
     kind: Literal["finished"] = "finished"
 

@@ -29,7 +29,7 @@ from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
-from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
 from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
@@ -57,7 +57,7 @@ class RunSettings:
     Attributes:
         agent: As the user gave it to --agent.
         out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
-        task: Folder of `maia.orchestrator.tasks`.
+        task: What is asked, or the name of a task of `maia.orchestrator.tasks`.
         max_rounds: Replies whose code is run.
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
@@ -68,17 +68,22 @@ class RunSettings:
 
     agent: str
     out: Path
-    task: str = "neuron_description"
+    task: Task | str = "neuron_description"
     max_rounds: int = 25
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
     limits: Limits = field(default_factory=Limits)
-    tools: Mapping[str, ToolFunction] = TOOLS
+    tools: Mapping[str, ToolFunction] = field(default_factory=lambda: TOOLS)
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
-    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder."""
+def unit_folder(out: Path, agent: str, unit: UnitName, task: Task | None = None) -> Path:
+    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder.
+
+    Each task has its own folders, so that no answer stands where another was asked for.
+    """
+    for part in filter(None, task.folder.split("/") if task else ()):
+        out /= _file_name(part)
     return out / _file_name(agent) / _file_name(unit.model) / _file_name(unit.layer) / str(unit.index)
 
 
@@ -106,15 +111,17 @@ async def investigate_unit(
 
     Raises:
         NotFoundError: There is no such task.
+        PreconditionError: The task takes a question, and there is none.
         JournalError: The journal cannot be read or written, or is of another unit, task or revision of the subject.
         asyncio.CancelledError: The run was interrupted; the journal says so.
     """
-    task = load_task(settings.task)
+    task = settings.task if isinstance(settings.task, Task) else load_task(settings.task)
     try:
         run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
+        refuse_units(task, run.subject, [unit.layer])
     except MaiaError as error:
         return stopped_by(error)
-    folder = unit_folder(settings.out, settings.agent, unit)
+    folder = unit_folder(settings.out, settings.agent, unit, task)
     with JournalWriter(folder) as journal:
         tape = Tape.of(journal.events)
         if tape.finished is not None:
@@ -169,7 +176,8 @@ class _Run:
         subject = self._servers()["subject"]
         for what, then, now in (
             ("the unit", str(before.unit), str(self.unit)),
-            ("the task", before.task, self.settings.task),
+            ("the task", before.task, self.task.name),
+            ("the question", before.question, self.task.question),
             ("the seed", before.seed, self.settings.seed),
             ("the subject server's model", before.servers.get("subject", ""), subject),
         ):
@@ -226,7 +234,16 @@ class _Run:
         )
         # Rounds that were had are not taken away.
         max_rounds = max(self.settings.max_rounds, len(tape.replies))
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, max_rounds, pause)
+        agent = Agent(
+            self.lab.backbone,
+            workbench,
+            record,
+            self.task,
+            started.system_prompt,
+            max_rounds,
+            pause,
+            unit_in_words(self.subject, self.unit.layer, self.unit.index),
+        )
         try:
             return await agent.run()
         finally:
@@ -236,7 +253,8 @@ class _Run:
         return RunStarted(
             unit=self.unit,
             agent=self.settings.agent,
-            task=self.settings.task,
+            task=self.task.name,
+            question=self.task.question,
             seed=self.settings.seed,
             started_at=_now(),
             versions=_versions(),
