@@ -39,6 +39,17 @@ DatasetSize = Annotated[
         rich_help_panel=_SETTINGS,
     ),
 ]
+ExemplarsStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--exemplars-store",
+        "--path2exemplars",
+        metavar="FOLDER",
+        help="Where exemplars are kept that servers started by this command read.",
+        show_default="exemplars in --cache-dir",
+        rich_help_panel=_SETTINGS,
+    ),
+]
 Up = Annotated[
     bool,
     typer.Option("--up", help="Start servers for this command only, and end them with it.", rich_help_panel=_SERVERS),

@@ -23,8 +23,10 @@ from maia.cli.results import canonical, results_console, show_failures, show_tab
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
-from maia.orchestrator.agents.registry import open_backbone
+from maia.orchestrator.agents.models import facts_of
+from maia.orchestrator.agents.registry import parse_agent
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
+from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Finished, Stopped, UnitName
@@ -46,11 +48,16 @@ class Investigation:
         config: Settings.
         progress: The view.
         results: Of the units that an earlier run had finished, then of those that this one has.
+        batch: What all of them may spend, and have spent.
     """
 
     config: Config
     progress: Progress
     results: list[UnitResult] = field(default_factory=list)
+    batch: BatchBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batch = BatchBudget(Budget.parse(self.config.batch_budget))
 
     async def run(self, wishes: Sequence[Wish], *, up: bool, fresh: bool) -> None:
         """Investigate what is wished for."""
@@ -65,10 +72,20 @@ class Investigation:
                 await build_sets(self.config, where, subjects, self.progress)
             async with self._lab(where) as lab:
                 for number, unit in enumerate(todo, 1):
+                    if spent := self.batch.spent:
+                        self._leave(todo[number - 1 :], spent)
+                        break
                     self.progress.unit_started(unit, f"{number}/{len(todo)}", self.config.max_rounds)
                     await self._investigate(unit, lab)
                     if self.results[-1].status == "failed":
                         where.check()
+
+    def _leave(self, units: Sequence[UnitName], spent: str) -> None:
+        """Start no further unit."""
+        reason = f"not started, since {spent}; give a larger --batch-budget"
+        self.progress.note(f"{spent}, so {counted(len(units), 'unit')} will not start")
+        for unit in units:
+            self.results.append(UnitResult(self._folder(unit), unit, self.config.agent, "unfinished", reason=reason))
 
     def _sort_out(self, units: Sequence[UnitName], *, fresh: bool) -> list[UnitName]:
         """Keep what an earlier run has finished, and make room for the rest."""
@@ -78,6 +95,7 @@ class Investigation:
             found = None if fresh else earlier_result(folder, unit)
             if found is not None:
                 self.results.append(found)
+                self.batch.add(found.spending)
                 continue
             todo.append(unit)
             kept = set_aside(self.config.out, folder)
@@ -93,13 +111,7 @@ class Investigation:
     @asynccontextmanager
     async def _lab(self, where: Deployment) -> AsyncIterator[Lab]:
         self.progress.stage("opening the sandbox")
-        agent = AgentSettings(
-            name=self.config.agent,
-            base_url=self.config.base_url,
-            keys=keys_of(self.config),
-            backbone=BackboneSettings(max_tokens=self.config.max_tokens, limit_field=self.config.limit_field),
-        )
-        async with open_lab(where.addresses, agent, sandbox_of(self.config)) as lab:
+        async with open_lab(where.addresses, agent_of(self.config), sandbox_of(self.config)) as lab:
             self.progress.done(f"the sandbox is open ({lab.host.tier})")
             if lab.host.tier == "none":
                 self.progress.note(UNISOLATED)
@@ -112,6 +124,8 @@ class Investigation:
             task=config.task,
             out=config.out,
             max_rounds=config.max_rounds,
+            budget=Budget.parse(config.budget),
+            batch=self.batch,
             seed=config.seed,
             policy=config.policy,
             limits=config.limits,
@@ -177,16 +191,48 @@ async def check_names(config: Config) -> None:
     """Refuse an agent or task that does not exist, or a missing key, before anything starts.
 
     Raises:
-        UnknownAgentError: The message lists the valid forms.
+        UnknownAgentError: Also of a describer; the message lists the valid forms.
         MissingKeyError: The message names the variable.
         NotFoundError: There is no such task.
-        CommandError: There is no journal to replay.
+        InvalidRequestError: The file of --prices is none.
+        CommandError: There is no journal to replay, or a money budget for a model whose price is not known.
     """
     load_task(config.task)
+    agent = agent_of(config)
+    facts_of(config.agent, config.prices)  # says now that the file is none
     try:
-        await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
+        await agent.open().aclose()
     except JournalError as error:
         raise CommandError(error.message, reason=error.reason) from error
+    describing = agent.open_describer()
+    if describing is not None:
+        await describing.backbone.aclose()
+    for flag, text in (("budget", config.budget), ("batch-budget", config.batch_budget)):
+        if Budget.parse(text).usd is not None:
+            for name in dict.fromkeys((config.agent, agent.describer_name or config.agent)):
+                check_price(name, config.prices, f"--{flag} {text}")
+
+
+def check_price(name: str, prices: Path | None, why: str) -> None:
+    """Refuse a model whose price is not known.
+
+    Args:
+        name: The model, as given to --agent.
+        prices: The file of --prices.
+        why: What needs the price.
+
+    Raises:
+        CommandError: PRICE_UNKNOWN; the message says how to give it.
+    """
+    if facts_of(name, prices).price is not None:
+        return
+    parsed = parse_agent(name)
+    raise CommandError(
+        f"{why} needs the price of {name}, which is not known; give it with --prices FILE, a TOML file such as "
+        f'model = [{{models = ["{parsed.kind}:{parsed.rest}"], '
+        "price = {input = 1, output = 4, cache_read = 1, cache_write = 1}}], in US dollars per million tokens",
+        reason="PRICE_UNKNOWN",
+    )
 
 
 async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
@@ -201,6 +247,20 @@ async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
     return [
         UnitName(info.name, layer, index) for layer, indices in wish.choose(sizes, seed).items() for index in indices
     ]
+
+
+def agent_of(config: Config) -> AgentSettings:
+    """Return which backbones are asked, and how."""
+    return AgentSettings(
+        name=config.agent,
+        base_url=config.base_url,
+        keys=keys_of(config),
+        backbone=BackboneSettings(max_tokens=config.max_tokens, limit_field=config.limit_field),
+        describer=config.describer,
+        describer_base_url=config.describer_base_url,
+        prices=config.prices,
+        context_tokens=config.context_tokens,
+    )
 
 
 def sandbox_of(config: Config) -> SandboxSettings:

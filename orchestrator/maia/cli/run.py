@@ -12,6 +12,7 @@ from maia.cli import flags
 _UNITS = "Which units"
 _AGENT = "The agent"
 _RESULTS = "Results"
+_BUDGET = "What it may cost"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +58,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
-            "compatible:NAME or replay:FOLDER.",
+            "compatible:NAME (or local-NAME) or replay:FOLDER.",
             show_default="scripted",
             rich_help_panel=_AGENT,
         ),
@@ -79,6 +80,65 @@ def run(
             rich_help_panel=_AGENT,
         ),
     ] = None,
+    context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How much conversation and reply together the model takes. Before that is reached, old pictures give "
+            "way to a line that names them.",
+            show_default="what is known of the model",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
+    describer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="agent|server|NAME",
+            help="What describes and summarises pictures for the agent's code: the agent's own model, the description "
+            "server (always for scripted and replay), or another model, named as for --agent.",
+            show_default="agent",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
+    describer_base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where a compatible server answers that describes.",
+            show_default="--base-url, if both are of one kind",
+            rich_help_panel=_AGENT,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Of each unit, any of tokens=500000,usd=2,calls=200,pictures=300,minutes=30. At 80 % of one the agent "
+            "is told, at 100 % it is asked to conclude.",
+            show_default="no limit",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = None,
+    batch_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Of all units together, in the same form, what earlier runs of them have spent included. At 100 % no "
+            "further unit starts and the others are asked to conclude.",
+            show_default="no limit",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file with prices and limits of models, for those that are not known or have changed, in US "
+            'dollars per million tokens: model = [{models = ["compatible:NAME"], price = {input = 1, output = 4, '
+            "cache_read = 1, cache_write = 1}}].",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description", rich_help_panel=_AGENT),
@@ -93,7 +153,14 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),
+        typer.Option(
+            "--out",
+            "--path2save",
+            metavar="FOLDER",
+            help="Where they go.",
+            show_default="results",
+            rich_help_panel=_RESULTS,
+        ),
     ] = None,
     fresh: Annotated[
         bool,
@@ -122,6 +189,7 @@ def run(
     memory_mb: flags.MemoryMb = None,
     output_bytes: flags.OutputBytes = None,
     dataset_size: flags.DatasetSize = None,
+    exemplars_store: flags.ExemplarsStore = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

@@ -75,18 +75,22 @@ class RunStarted:
 
 @dataclass(config=_STRICT, slots=True)
 class UserMessage:
-    """What the backbone is shown next, and why: the task, results, or a reminder of what a reply lacked."""
+    """What the backbone is shown next, and why: the task, results, or a reminder of what a reply lacked.
+
+    `budget` says that the agent was told here that its budget is nearly spent, or is spent, so that it must conclude.
+    """
 
     round: int
     why: Why
     parts: list[PartEvent]
+    budget: Literal["", "near", "spent"] = ""
     at: float = 0.0
     kind: Literal["user_message"] = "user_message"
 
 
 @dataclass(config=_STRICT, slots=True)
 class BackboneReply:
-    """What the backbone wrote, as it came."""
+    """What the backbone wrote, as it came, and what it cost in US dollars, None where the price is not known."""
 
     round: int
     text: str
@@ -94,6 +98,7 @@ class BackboneReply:
     seconds: float
     usage: Mapping[str, int] = field(default_factory=dict)
     stop_reason: str = ""
+    usd: float | None = None
     at: float = 0.0
     kind: Literal["reply"] = "reply"
 
@@ -167,6 +172,27 @@ class ToolReturned:
 
 
 @dataclass(config=_STRICT, slots=True)
+class DescriberReply:
+    """What a backbone answered that describes and summarises for the tools: one request of tool call `call`.
+
+    `index` numbers the call's requests, `digest` identifies what was asked, so that it is not paid for twice.
+    """
+
+    call: int
+    index: int
+    digest: str
+    text: str
+    model: str
+    seconds: float
+    pictures: int = 0
+    usage: Mapping[str, int] = field(default_factory=dict)
+    stop_reason: str = ""
+    usd: float | None = None
+    at: float = 0.0
+    kind: Literal["describer_reply"] = "describer_reply"
+
+
+@dataclass(config=_STRICT, slots=True)
 class Displayed:
     """A block displayed something with tools.display."""
 
@@ -201,7 +227,10 @@ class BlockEnded:
 
 @dataclass(config=_STRICT, slots=True)
 class Finished:
-    """The agent concluded, or did not within its rounds. Nothing follows."""
+    """The agent concluded, or did not within its rounds. Nothing follows.
+
+    `usage` sums the tokens of all replies, `usd` what they cost, None where a price is not known.
+    """
 
     how: Literal["concluded", "no_conclusion"]
     description: str
@@ -209,6 +238,8 @@ class Finished:
     rounds: int
     tool_calls: int
     seconds: float
+    usage: Mapping[str, int] = field(default_factory=dict)
+    usd: float | None = None
     at: float = 0.0
     kind: Literal["finished"] = "finished"
 
@@ -232,6 +263,7 @@ Event = Annotated[
     | ImageAdded
     | ToolCalled
     | ToolReturned
+    | DescriberReply
     | Displayed
     | BlockOutput
     | BlockEnded

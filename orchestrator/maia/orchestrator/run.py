@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,10 +16,13 @@ import structlog
 
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
+from maia.orchestrator.budget import BatchBudget, Budget, Ledger
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
+from maia.orchestrator.describing import BackboneDescriber
+from maia.orchestrator.describing.backbone import answered
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
-from maia.orchestrator.gateway import Gateway
+from maia.orchestrator.gateway import Gateway, GatewayLimits
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.record import Record
@@ -48,6 +51,8 @@ class RunSettings:
         out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
         task: Folder of `maia.orchestrator.tasks`.
         max_rounds: Replies whose code is run.
+        budget: What a unit may spend.
+        batch: What all units may spend together, and have spent; give the same to all of them.
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
         limits: Of the sandbox session.
@@ -58,6 +63,8 @@ class RunSettings:
     out: Path
     task: str = "neuron_description"
     max_rounds: int = 25
+    budget: Budget = field(default_factory=Budget)
+    batch: BatchBudget = field(default_factory=BatchBudget)
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
     limits: Limits = field(default_factory=Limits)
@@ -135,11 +142,14 @@ class _Run:
     async def investigate(self, record: Record) -> Finished:
         """Run the loop in a session of its own."""
         started = self._started()
+        ledger = Ledger(self.settings.budget, self.settings.batch)
+        record.journal.listeners.append(ledger.note)
         record.journal.append(started, sync=True)
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
-        gateway = Gateway(study, record, transcript)
+        study.describer = self._describing(record, ledger, ())
+        gateway = Gateway(study, record, transcript, self._call_limits())
         workbench = SandboxWorkbench(
             record,
             transcript,
@@ -153,11 +163,36 @@ class _Run:
                 on_output=transcript.printed,
             ),
         )
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, self.settings.max_rounds)
+        agent = Agent(
+            self.lab.backbone,
+            workbench,
+            record,
+            self.task,
+            started.system_prompt,
+            self.settings.max_rounds,
+            limits=self.lab.limits,
+            ledger=ledger,
+            cost=self.lab.facts.usd,
+        )
         try:
             return await agent.run()
         finally:
             await workbench.close()
+
+    def _describing(self, record: Record, ledger: Ledger, earlier: Iterable[Event]) -> BackboneDescriber | None:
+        """Return the backbone that describes, None for the description server; `earlier` are the journal's events."""
+        describing = self.lab.describing
+        if describing is None:
+            return None
+        return BackboneDescriber(describing.backbone, record, ledger, describing.facts.usd, answered(earlier))
+
+    def _call_limits(self) -> GatewayLimits:
+        calls = self.settings.budget.calls
+        return GatewayLimits() if calls is None else GatewayLimits(calls=min(calls, GatewayLimits().calls))
+
+    def _described_by(self) -> str:
+        describing = self.lab.describing
+        return describing.backbone.name if describing else f"{self.describer.name} {self.describer.revision}"
 
     def _started(self) -> RunStarted:
         return RunStarted(
@@ -171,7 +206,7 @@ class _Run:
                 "subject": f"{self.subject.name} {self.subject.revision}",
                 "generation": f"{self.generator.name} {self.generator.revision}",
                 "editing": f"{self.editor.name} {self.editor.revision}",
-                "description": f"{self.describer.name} {self.describer.revision}",
+                "description": self._described_by(),
             },
             sandbox={
                 "tier": self.lab.host.tier,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from maia.orchestrator.budget import Spending
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
@@ -44,6 +47,9 @@ class UnitResult:
         seconds: From the start to the end.
         reason: Why there is no finding; empty when concluded.
         exemplars: The first exemplars' files, relative to the folder.
+        usage: Tokens of all replies by kind: input, output, cache_read, cache_write.
+        usd: What they cost in US dollars; None where a price is not known.
+        pictures: Shown to the agent and to a backbone that described for it.
     """
 
     folder: Path
@@ -59,6 +65,19 @@ class UnitResult:
     seconds: float = 0.0
     reason: str = ""
     exemplars: tuple[str, ...] = ()
+    usage: Mapping[str, int] = field(default_factory=dict)
+    usd: float | None = None
+    pictures: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of all kinds."""
+        return sum(self.usage.values())
+
+    @property
+    def spending(self) -> Spending:
+        """What the unit has spent, for the budget of a batch."""
+        return Spending(Counter(self.usage), self.usd, self.tool_calls, self.pictures, self.seconds)
 
 
 def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:
@@ -87,6 +106,7 @@ def result_of(
     labels = tuple(" ".join(label.split()) for label in finished.labels) if finished and concluded else ()
     status, reason = _status(finished, stopped)
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
+    spending = Spending.of(reader.events)
     return UnitResult(
         folder=reader.folder,
         unit=started.unit,
@@ -102,6 +122,9 @@ def result_of(
         tool_calls=finished.tool_calls if finished else calls,
         seconds=finished.seconds if finished else max(event.at for event in reader.events),
         reason=reason,
+        usage=dict(spending.usage),
+        usd=spending.usd,
+        pictures=spending.pictures,
         exemplars=tuple(file for file in _exemplar_files(reader, gallery) if file)[:_STRIP],
     )
 

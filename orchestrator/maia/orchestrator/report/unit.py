@@ -21,7 +21,7 @@ from maia.orchestrator.report.results import Canonical, UnitResult, result_of, r
 PAGE: Final = "experiment.html"
 HISTORY: Final = "history.json"
 RESULT: Final = "result.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever the derived files change, so that `rebuild` writes them anew."""
 
 _FINDING: Final = ("description.txt", "label.txt")
