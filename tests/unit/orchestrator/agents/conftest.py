@@ -36,9 +36,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """What is sent: after `sent` bytes of the body the connection is cut; between `pieces` of it is a short pause."""
+
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    sent: int | None = None
+    pieces: int = 1
 
 
 @dataclass
@@ -48,6 +52,15 @@ class LoopbackVendor:
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     answers: list[Answer | str] = field(default_factory=list)
+
+    def will_break_off(self, body: object) -> None:
+        """Promise a whole answer, and hang up in the middle of it."""
+        data = json.dumps(body).encode()
+        self.answers.append(Answer(200, data, {"retry-after-ms": "1"}, sent=len(data) // 2))
+
+    def will_dawdle(self, body: object) -> None:
+        """Send an answer in many small pieces."""
+        self.answers.append(Answer(200, json.dumps(body).encode(), pieces=8))
 
     def will_answer(self, status: int, body: object, **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -65,8 +78,9 @@ class LoopbackVendor:
                 if isinstance(answer, str):
                     await asyncio.Event().wait()
                 else:
-                    writer.write(_wire(answer))
-                    await writer.drain()
+                    await _send(writer, answer)
+                    if answer.sent is not None:
+                        return
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -81,6 +95,17 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     line, *rest = head.split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (header.partition(":") for header in rest if header)}
     return Request(line, headers, await reader.readexactly(int(headers["content-length"])))
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    wire = _wire(answer)
+    end = len(wire) if answer.sent is None else len(wire) - len(answer.body) + answer.sent
+    step = -(-end // answer.pieces)
+    for start in range(0, end, step):
+        writer.write(wire[start : min(start + step, end)])
+        await writer.drain()
+        if answer.pieces > 1:
+            await asyncio.sleep(0.02)
 
 
 def _wire(answer: Answer) -> bytes:
