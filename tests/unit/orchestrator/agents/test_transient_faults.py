@@ -15,7 +15,7 @@ from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.protocols import Backbone
 
 if TYPE_CHECKING:
-    from tests.unit.orchestrator.agents.conftest import LoopbackVendor
+    from tests.unit.orchestrator.agents.loopback import LoopbackVendor
 
 TASK = [Message("user", (Text("Explain the unit."),))]
 KEYS = BackboneKeys(anthropic=SecretStr("key-of-anthropic"), openai=SecretStr("key-of-openai"))
