@@ -17,7 +17,16 @@ from maia.cli.results import why
 from maia.cli.spending import Spending, Spent
 from maia.cli.standing import Standing
 from maia.cli.words import clock, counted, dollars, short
-from maia.orchestrator.events import BackboneReply, Event, PicturePart, RunStarted, TextPart, UnitName, UserMessage
+from maia.orchestrator.events import (
+    BackboneReply,
+    DescriberReply,
+    Event,
+    PicturePart,
+    RunStarted,
+    TextPart,
+    UnitName,
+    UserMessage,
+)
 from maia.orchestrator.report import UnitResult
 from maia.orchestrator.report.visible import one_line, visible
 
@@ -89,7 +98,7 @@ class BatchView:
     def unit_event(self, unit: UnitName, event: Event) -> None:
         """Something happened to a unit."""
         standing = self._running[unit]
-        if isinstance(event, BackboneReply):
+        if isinstance(event, BackboneReply | DescriberReply):
             self.spending.note(unit, event)
         if standing.note(event) and not self._live and self.total <= _FEW:
             self.progress.print(Text(f"{standing.place} {standing.round_text}, {clock(standing.seconds)}"))

@@ -18,9 +18,11 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from maia.cli.errors import CommandError
+from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
 from maia.wire.addresses import Address
+from maia.wire.errors import InvalidRequestError
 
 ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -70,9 +72,16 @@ class Config(BaseModel):
     base_url: str | None = None
     max_tokens: int = Field(16_000, ge=1)
     limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    context_tokens: int | None = Field(None, ge=10_000)
+    describer: str = "agent"
+    describer_base_url: str | None = None
+    prices: Path | None = None
+    budget: str = ""
+    batch_budget: str = ""
     task: str = "neuron_description"
     task_file: Path | None = None
     out: Path = Path("results")
+    exemplars_store: Path | None = None
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
     jobs: int = Field(4, ge=1, le=1000)
@@ -91,11 +100,20 @@ class Config(BaseModel):
     openai_api_key: SecretStr | None = None
     compatible_api_key: SecretStr | None = None
 
-    @field_validator("cache_dir", "out", "task_file")
+    @field_validator("cache_dir", "out", "task_file", "prices", "exemplars_store")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
-        return path and path.expanduser()
+        return None if path is None else path.expanduser()
+
+    @field_validator("budget", "batch_budget")
+    @classmethod
+    def _budget(cls, text: str) -> str:
+        try:
+            Budget.parse(text)
+        except InvalidRequestError as error:
+            raise ValueError(error.message) from error
+        return text
 
     @property
     def limits(self) -> Limits:
@@ -245,6 +263,8 @@ def _default_cache(environment: Mapping[str, str]) -> Path:
 def _told(error: ValidationError, places: Mapping[str, str]) -> str:
     def one(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
         name = str(problem["loc"][0])
+        if problem["type"] == "value_error":  # of our own validators, whose sentences are whole
+            return f"{places.get(name, name)}: {problem['ctx']['error']}"
         got = "" if name in KEYS else f", not {problem['input']!r:.80}"
         return f"{places.get(name, name)}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
 

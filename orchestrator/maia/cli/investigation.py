@@ -22,7 +22,7 @@ from maia.cli.command_line import CommandLine
 from maia.cli.config import Config
 from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
-from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
+from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside, spent_before
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
@@ -30,9 +30,11 @@ from maia.cli.results import canonical, results_console, show_answers, show_fail
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
-from maia.orchestrator.agents.registry import open_backbone
+from maia.orchestrator.agents.models import facts_of
+from maia.orchestrator.agents.registry import parse_agent
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.batch import run_batch
+from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
 from maia.orchestrator.errors import LOCKED, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
@@ -97,6 +99,7 @@ class Investigation:
         self.stopped = False
         self._request = request
         self._task = task
+        self._budget = BatchBudget(Budget.parse(config.batch_budget))
         self._order: dict[UnitName, int] = {}
         self._pause = Pause()
         self._view = BatchView(progress, 0, config.max_rounds, dialogue=request.dialogue)
@@ -174,6 +177,8 @@ class Investigation:
             task=self._task,
             out=config.out,
             max_rounds=config.max_rounds,
+            budget=Budget.parse(config.budget),
+            batch=self._budget,
             seed=config.seed,
             policy=config.policy,
             limits=config.limits,
@@ -216,6 +221,7 @@ class Investigation:
                     self.unit_left(unit, error.message)
                     continue
             found = earlier_result(folder, unit)
+            self._budget.add(spent_before(folder) if found is None else found.spending)
             if found is None:
                 todo.append(unit)
             else:
@@ -231,13 +237,7 @@ class Investigation:
     @asynccontextmanager
     async def _lab(self, where: Deployment) -> AsyncIterator[Lab]:
         self.progress.stage("opening the sandbox")
-        agent = AgentSettings(
-            name=self.config.agent,
-            base_url=self.config.base_url,
-            keys=keys_of(self.config),
-            backbone=BackboneSettings(max_tokens=self.config.max_tokens, limit_field=self.config.limit_field),
-        )
-        async with open_lab(where.addresses, agent, sandbox_of(self.config)) as lab:
+        async with open_lab(where.addresses, agent_of(self.config), sandbox_of(self.config)) as lab:
             self.progress.done(f"the sandbox is open ({lab.host.tier})")
             if lab.host.tier == "none":
                 self.progress.note(UNISOLATED)
@@ -323,14 +323,47 @@ async def check_names(config: Config) -> None:
     """Refuse an agent that does not exist, or a missing key, before anything starts.
 
     Raises:
-        UnknownAgentError: The message lists the valid forms.
+        UnknownAgentError: Also of a describer; the message lists the valid forms.
         MissingKeyError: The message names the variable.
-        CommandError: There is no journal to replay.
+        NotFoundError: There is no such task.
+        InvalidRequestError: The file of --prices is none.
+        CommandError: There is no journal to replay, or a money budget for a model whose price is not known.
     """
+    agent = agent_of(config)
+    facts_of(config.agent, config.prices)  # says now that the file is none
     try:
-        await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
+        await agent.open().aclose()
     except JournalError as error:
         raise CommandError(error.message, reason=error.reason) from error
+    describing = agent.open_describer()
+    if describing is not None:
+        await describing.backbone.aclose()
+    for flag, text in (("budget", config.budget), ("batch-budget", config.batch_budget)):
+        if Budget.parse(text).usd is not None:
+            for name in dict.fromkeys((config.agent, agent.describer_name or config.agent)):
+                check_price(name, config.prices, f"--{flag} {text}")
+
+
+def check_price(name: str, prices: Path | None, why: str) -> None:
+    """Refuse a model whose price is not known.
+
+    Args:
+        name: The model, as given to --agent.
+        prices: The file of --prices.
+        why: What needs the price.
+
+    Raises:
+        CommandError: PRICE_UNKNOWN; the message says how to give it.
+    """
+    if facts_of(name, prices).price is not None:
+        return
+    parsed = parse_agent(name)
+    raise CommandError(
+        f"{why} needs the price of {name}, which is not known; give it with --prices FILE, a TOML file such as "
+        f'model = [{{models = ["{parsed.kind}:{parsed.rest}"], '
+        "price = {input = 1, output = 4, cache_read = 1, cache_write = 1}}], in US dollars per million tokens",
+        reason="PRICE_UNKNOWN",
+    )
 
 
 def task_of(config: Config, question: str = "") -> Task:
@@ -358,6 +391,20 @@ async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = No
     if task is not None:
         refuse_units(task, info, found)
     return [UnitName(info.name, layer, index) for layer, indices in found.items() for index in indices]
+
+
+def agent_of(config: Config) -> AgentSettings:
+    """Return which backbones are asked, and how."""
+    return AgentSettings(
+        name=config.agent,
+        base_url=config.base_url,
+        keys=keys_of(config),
+        backbone=BackboneSettings(max_tokens=config.max_tokens, limit_field=config.limit_field),
+        describer=config.describer,
+        describer_base_url=config.describer_base_url,
+        prices=config.prices,
+        context_tokens=config.context_tokens,
+    )
 
 
 def sandbox_of(config: Config) -> SandboxSettings:

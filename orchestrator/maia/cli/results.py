@@ -55,19 +55,30 @@ def show_table(console: Console, results: Sequence[UnitResult]) -> None:
     if known:
         table.add_column("truth")
         table.add_column("")
-    for title in ("rounds", "tool calls", "time"):
+    paid = any(result.tokens for result in results)
+    for title in ("rounds", "tool calls", *(("tokens", "cost") if paid else ()), "time"):
         table.add_column(title, justify="right", no_wrap=True)
     for result in results:
         cells = [Text(visible(str(result.unit))), _label(result)]
         if known:
             cells += [Text(result.truth or "–", style="" if result.truth else "dim"), _mark(result)]
-        cells += [Text(str(result.rounds)), Text(str(result.tool_calls)), Text(clock(result.seconds))]
+        cells += [Text(str(result.rounds)), Text(str(result.tool_calls))]
+        if paid:
+            cells += [Text(f"{result.tokens:,}"), Text(money(result.usd))]
+        cells.append(Text(clock(result.seconds)))
         table.add_row(*cells)
     console.print(table)
+    if paid:
+        console.print(Text(f"{sum(result.tokens for result in results):,} tokens, {_cost(results)}"))
     judged = [result for result in results if result.matched is not None]
     if judged:
         right = sum(result.matched is True for result in judged)
         console.print(Text(f"{right} of {counted(len(judged), 'label')} equal to the truth"))
+
+
+def money(usd: float | None) -> str:
+    """Return a price as text; a dash where it is not known."""
+    return "–" if usd is None else f"${usd:,.2f}"
 
 
 def show_answers(console: Console, results: Sequence[UnitResult]) -> None:
@@ -133,6 +144,12 @@ def why(result: UnitResult) -> str:
     if result.reason.startswith("PAUSED: "):
         return result.reason.removeprefix("PAUSED: ")
     return f"{result.status.replace('_', ' ')}: {one_line(visible(result.reason), 500)}"
+
+
+def _cost(results: Sequence[UnitResult]) -> str:
+    known = sum(result.usd for result in results if result.usd is not None)
+    unknown = sum(result.usd is None for result in results)
+    return money(known) + (f" and the unknown cost of {counted(unknown, 'unit')}" if unknown else "")
 
 
 def _label(result: UnitResult) -> Text:

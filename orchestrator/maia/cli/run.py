@@ -90,8 +90,15 @@ def run(
             metavar="FILE", help="A task of your own, in TOML; docs/tasks.md says how.", rich_help_panel=_AGENT
         ),
     ] = None,
+    context_tokens: flags.ContextTokens = None,
+    describer: flags.Describer = None,
+    describer_base_url: flags.DescriberBaseUrl = None,
     max_rounds: flags.MaxRounds = None,
     seed: flags.Seed = None,
+    jobs: flags.Jobs = None,
+    budget: flags.Budget = None,
+    batch_budget: flags.BatchBudget = None,
+    prices: flags.Prices = None,
     out: flags.Out = None,
     fresh: flags.Fresh = False,
     debug: flags.Debug = False,
@@ -110,6 +117,7 @@ def run(
     memory_mb: flags.MemoryMb = None,
     output_bytes: flags.OutputBytes = None,
     dataset_size: flags.DatasetSize = None,
+    exemplars_store: flags.ExemplarsStore = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

@@ -46,7 +46,7 @@ class Deployment:
 
 def exemplar_store(config: Config) -> Path:
     """Return the folder of the exemplars."""
-    return config.cache_dir / "exemplars"
+    return config.exemplars_store or config.cache_dir / "exemplars"
 
 
 def server_commands(

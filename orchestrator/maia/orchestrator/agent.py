@@ -6,12 +6,15 @@ A run that an earlier process has begun is gone through from the start: what is 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from maia.orchestrator.answers import Answer, answer_to_json
-from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
-from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
+from maia.orchestrator.budget import Ledger, Standing
+from maia.orchestrator.context import UNLIMITED, ContextLimits, fitted
+from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage, merge_text
+from maia.orchestrator.events import BackboneReply, Finished, PartEvent, PicturePart, UserMessage, Why
 from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
@@ -37,6 +40,9 @@ class Agent:
         max_rounds: Replies whose code is run.
         pause: Asked before every round.
         unit: The unit in words, for tasks whose text names it.
+        limits: Of one request to the backbone.
+        ledger: What the run may spend and has spent; it must listen to the journal.
+        cost: What a reply cost in US dollars, None where nobody knows.
     """
 
     backbone: Backbone
@@ -47,6 +53,9 @@ class Agent:
     max_rounds: int
     pause: Pause = field(default_factory=Pause)
     unit: str = ""
+    limits: ContextLimits = UNLIMITED
+    ledger: Ledger = field(default_factory=Ledger)
+    cost: Callable[[TokenUsage], float | None] = lambda _: None
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -60,33 +69,32 @@ class Agent:
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        first = self.record.message(0)
-        messages = [
-            first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
-        ]
+        messages = [self._task()]
         conclusion: Answer | None = None
-        rounds = 0
-        for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
+        last, told = self.max_rounds, False  # the last round; whether the agent knows that its budget is nearly spent
+        number = rounds = 0
+        while number < last + FINAL_REPLIES:
             self.pause.check()
+            number += 1
             reply = await self._query(number, messages)
             parsed = parse_reply(reply.text, self.task.form)
-            in_rounds = number <= self.max_rounds
-            rounds = min(number, self.max_rounds)
-            said = self.record.message(number)  # by an earlier process
+            in_rounds = number <= last
+            rounds = min(number, last)
+            before = self.record.tape.messages.get(number)
             # Of a conclusion that was cut the last label may be half a one.
-            if said is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
+            if before is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
             messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
-            if said is not None:
-                messages.append(said)
-                continue
-            if number == self.max_rounds + FINAL_REPLIES:
+            if before is None and number == last + FINAL_REPLIES:
                 break
-            why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
-            if number == self.max_rounds:
-                why, parts = "final", [*parts, Text(self.task.reminder("final"))]
-            messages.append(self._say(number, why, parts))
+            if before is None:
+                message, said = await self._next(number, reply.text, parsed, last, told=told)
+            else:
+                message, said = Message("user", self.record.restored(before.parts)), before
+            messages.append(message)
+            last = number if said.why == "final" else last
+            told = told or said.budget != ""
         finished = Finished(
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
@@ -95,15 +103,36 @@ class Agent:
             rounds=rounds,
             tool_calls=self.record.tool_calls,
             seconds=round(self.record.journal.seconds, 3),
+            usage=dict(self.ledger.spending.usage),
+            usd=self.ledger.spending.usd,
         )
         self.record.journal.append(finished, sync=True)
         return finished
+
+    def _task(self) -> Message:
+        """Return the first message."""
+        before = self.record.tape.messages.get(0)
+        if before is not None:
+            return Message("user", self.record.restored(before.parts))
+        return self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])[0]
+
+    async def _next(
+        self, number: int, reply: str, parsed: ParsedReply, last: int, *, told: bool
+    ) -> tuple[Message, UserMessage]:
+        """Do what reply `number` asks for and return the message that follows it."""
+        in_rounds = number <= last
+        why, parts = await self._answer(number, reply, parsed, run_code=in_rounds)
+        standing, remark = self.ledger.remark(told=told, in_rounds=in_rounds)
+        parts = [*parts, Text(remark)]
+        if number == last or standing == "spent":
+            why, parts = "final", [*parts, Text(self.task.reminder("final"))]
+        return self._say(number, why, parts, standing)
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
         if (known := self.record.reply(number)) is not None:
             return known
         started = time.monotonic()
-        reply = await self.backbone.reply(self.system_prompt, messages)
+        reply = await self.backbone.reply(self.system_prompt, fitted(self.system_prompt, messages, self.limits))
         event = BackboneReply(
             round=number,
             text=reply.text,
@@ -111,6 +140,7 @@ class Agent:
             seconds=round(time.monotonic() - started, 3),
             usage=asdict(reply.usage),
             stop_reason=reply.stop_reason,
+            usd=self.cost(reply.usage),
         )
         self.record.journal.append(event, sync=True)
         return reply
@@ -149,11 +179,19 @@ class Agent:
             parts.append(Text(self.task.reminder("cut_block")))
         return parts
 
-    def _say(self, number: int, why: Why, parts: list[Part]) -> Message:
-        message = Message("user", merge_text(parts))
-        event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in message.parts])
+    def _say(self, number: int, why: Why, parts: list[Part], standing: Standing = "") -> tuple[Message, UserMessage]:
+        merged = merge_text(parts)
+        event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in merged], budget=standing)
         self.record.journal.append(event, sync=True)
-        return message
+        return Message("user", named(merged, event.parts)), event
+
+
+def named(parts: Sequence[Part], events: Sequence[PartEvent]) -> tuple[Part, ...]:
+    """Return the parts of a message with its pictures named as the journal names them."""
+    return tuple(
+        replace(part, name=event.image_id) if isinstance(part, Picture) and isinstance(event, PicturePart) else part
+        for part, event in zip(parts, events, strict=True)
+    )
 
 
 def concludes(parsed: ParsedReply, *, code_counts: bool) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from maia.orchestrator.budget import BatchBudget
 from maia.orchestrator.endings import stopped_by
 from maia.orchestrator.errors import DISK_FULL, LOCKED, UNWRITABLE, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
@@ -130,7 +131,9 @@ async def run_batch(
     def investigate(unit: UnitName, on_event: Callable[[Event], None]) -> Awaitable[Finished | Stopped]:
         return investigate_unit(unit, lab, settings, on_event, pause=pause)
 
-    return await Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause).run(units)
+    return await Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause, budget=settings.batch).run(
+        units
+    )
 
 
 class Batch:
@@ -141,11 +144,19 @@ class Batch:
         jobs: How many at once.
         listener: Is told what happens.
         pause: Ends it early.
+        budget: When it is spent, no further unit begins.
         first_wait_s: Before the next unit, after one was paused by a failure; doubled with each further one.
     """
 
     def __init__(
-        self, investigate: Investigate, *, jobs: int, listener: Listener, pause: Pause, first_wait_s: float = 1.0
+        self,
+        investigate: Investigate,
+        *,
+        jobs: int,
+        listener: Listener,
+        pause: Pause,
+        budget: BatchBudget | None = None,
+        first_wait_s: float = 1.0,
     ) -> None:
         if jobs < 1:
             raise ValueError(f"{jobs} jobs are too few; take at least 1")
@@ -153,6 +164,7 @@ class Batch:
         self._jobs = jobs
         self._listener = listener
         self._pause = pause
+        self._budget = budget or BatchBudget()
         self._first_wait_s = first_wait_s
         self._waiting: deque[UnitName] = deque()
         self._result = BatchResult()
@@ -221,6 +233,8 @@ class Batch:
             raise asyncio.CancelledError
 
     def _may_begin(self) -> bool:
+        if not self._result.given_up and (spent := self._budget.spent):
+            self._result.given_up = f"{spent}; give a larger --batch-budget"
         return not self._pause.asked and not self._result.given_up
 
     def _wait_s(self) -> float:

@@ -29,12 +29,14 @@ class Picture:
         media_type: The true one: "image/png", "image/jpeg" or "image/webp".
         width: Pixels.
         height: Pixels.
+        name: The reference that the agent's code knew it by when it was shown; empty where it has none. Never sent.
     """
 
     data: bytes = field(repr=False)
     media_type: str
     width: int
     height: int
+    name: str = field(default="", compare=False)
 
     @property
     def sha256(self) -> str:

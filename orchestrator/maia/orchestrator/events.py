@@ -95,18 +95,22 @@ class Resumed:
 
 @dataclass(config=_STRICT, slots=True)
 class UserMessage:
-    """What the backbone is shown next, and why: the task, results, or a reminder of what a reply lacked."""
+    """What the backbone is shown next, and why: the task, results, or a reminder of what a reply lacked.
+
+    `budget` says that the agent was told here that its budget is nearly spent, or is spent, so that it must conclude.
+    """
 
     round: int
     why: Why
     parts: list[PartEvent]
+    budget: Literal["", "near", "spent"] = ""
     at: float = 0.0
     kind: Literal["user_message"] = "user_message"
 
 
 @dataclass(config=_STRICT, slots=True)
 class BackboneReply:
-    """What the backbone wrote, as it came."""
+    """What the backbone wrote, as it came, and what it cost in US dollars, None where the price is not known."""
 
     round: int
     text: str
@@ -114,6 +118,7 @@ class BackboneReply:
     seconds: float
     usage: Mapping[str, int] = field(default_factory=dict)
     stop_reason: str = ""
+    usd: float | None = None
     at: float = 0.0
     kind: Literal["reply"] = "reply"
 
@@ -188,6 +193,27 @@ class ToolReturned:
 
 
 @dataclass(config=_STRICT, slots=True)
+class DescriberReply:
+    """What a backbone answered that describes and summarises for the tools: one request of tool call `call`.
+
+    `index` numbers the call's requests, `digest` identifies what was asked, so that it is not paid for twice.
+    """
+
+    call: int
+    index: int
+    digest: str
+    text: str
+    model: str
+    seconds: float
+    pictures: int = 0
+    usage: Mapping[str, int] = field(default_factory=dict)
+    stop_reason: str = ""
+    usd: float | None = None
+    at: float = 0.0
+    kind: Literal["describer_reply"] = "describer_reply"
+
+
+@dataclass(config=_STRICT, slots=True)
 class Displayed:
     """A block displayed something with tools.display."""
 
@@ -226,6 +252,8 @@ class Finished:
 
     `answer` is what `maia.orchestrator.answers.answer_to_json` makes of the conclusion; empty without one, and in
     journals from before there were other tasks than to describe. Then `description` and `labels` are all of it.
+
+    `usage` sums the tokens of all replies, `usd` what they cost, None where a price is not known.
     """
 
     how: Literal["concluded", "no_conclusion"]
@@ -235,6 +263,8 @@ class Finished:
     tool_calls: int
     seconds: float
     answer: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    usd: float | None = None
     at: float = 0.0
     kind: Literal["finished"] = "finished"
 
@@ -264,6 +294,7 @@ Event = Annotated[
     | ImageAdded
     | ToolCalled
     | ToolReturned
+    | DescriberReply
     | Displayed
     | BlockOutput
     | BlockEnded

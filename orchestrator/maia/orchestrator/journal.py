@@ -32,7 +32,7 @@ from typing import Final, Self
 
 from maia.orchestrator.conversation import Picture
 from maia.orchestrator.errors import LOCKED, JournalError, refused
-from maia.orchestrator.events import Event, Resumed, event_adapter
+from maia.orchestrator.events import DescriberReply, Event, Resumed, event_adapter
 
 FORMAT: Final = 2
 """Of the lines that are written. Format 1 knew no run that goes on in another process; it is read all the same."""
@@ -299,8 +299,10 @@ def _standing(events: Iterable[Event]) -> tuple[list[Event], list[tuple[Event, .
     voided: list[tuple[Event, ...]] = []
     for event in events:
         if isinstance(event, Resumed):
-            voided.append(tuple(standing[event.keeps :]))
-            del standing[event.keeps :]
+            tail = standing[event.keeps :]
+            paid = [one for one in tail if isinstance(one, DescriberReply)]
+            voided.append(tuple(tail))
+            standing[event.keeps :] = paid
         standing.append(event)
     return standing, voided
 

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,11 +18,14 @@ import structlog
 
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
+from maia.orchestrator.budget import BatchBudget, Budget, Ledger
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
+from maia.orchestrator.describing import BackboneDescriber
+from maia.orchestrator.describing.backbone import answered
 from maia.orchestrator.endings import stopped_by
 from maia.orchestrator.errors import JournalError, SandboxFailedError
 from maia.orchestrator.events import Event, Finished, Resumed, RunStarted, Stopped, UnitName
-from maia.orchestrator.gateway import Gateway
+from maia.orchestrator.gateway import Gateway, GatewayLimits
 from maia.orchestrator.gateway.forms import recalled
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalWriter
@@ -59,6 +62,8 @@ class RunSettings:
         out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
         task: What is asked, or the name of a task of `maia.orchestrator.tasks`.
         max_rounds: Replies whose code is run.
+        budget: What a unit may spend.
+        batch: What all units may spend together, and have spent; give the same to all of them.
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
         limits: Of the sandbox session.
@@ -70,6 +75,8 @@ class RunSettings:
     out: Path
     task: Task | str = "neuron_description"
     max_rounds: int = 25
+    budget: Budget = field(default_factory=Budget)
+    batch: BatchBudget = field(default_factory=BatchBudget)
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
     limits: Limits = field(default_factory=Limits)
@@ -189,12 +196,15 @@ class _Run:
 
     async def investigate(self, journal: JournalWriter, pause: Pause) -> Finished:
         """Run the loop to its end, in a new session whenever the host of the last one is gone."""
+        ledger = Ledger(self.settings.budget, self.settings.batch)
+        ledger.recall(journal.events)
+        journal.listeners.append(ledger.note)
         until: float | None = None
         while True:
             record = Record(journal)
             replies = len(record.tape.replies)
             try:
-                return await self._loop(record, pause)
+                return await self._loop(record, ledger, pause)
             except SandboxFailedError as error:
                 journal.reread()
                 progress = len(Tape.of(journal.events).replies) > replies
@@ -205,7 +215,7 @@ class _Run:
                 log.warning("the sandbox host has no session; it is asked again", unit=str(self.unit), why=str(error))
                 await asyncio.sleep(_HOST_PAUSE_S)
 
-    async def _loop(self, record: Record, pause: Pause) -> Finished:
+    async def _loop(self, record: Record, ledger: Ledger, pause: Pause) -> Finished:
         tape = record.tape
         if tape.started is None:
             started = self._started()
@@ -217,8 +227,9 @@ class _Run:
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
+        study.describer = self._describing(record, ledger, record.journal.events)
         restore(tape, images, study)
-        gateway = Gateway(study, record, transcript, tools=self.settings.tools)
+        gateway = Gateway(study, record, transcript, self._call_limits(), self.settings.tools)
         workbench = SandboxWorkbench(
             record,
             transcript,
@@ -243,11 +254,29 @@ class _Run:
             max_rounds,
             pause,
             unit_in_words(self.subject, self.unit.layer, self.unit.index),
+            limits=self.lab.limits,
+            ledger=ledger,
+            cost=self.lab.facts.usd,
         )
         try:
             return await agent.run()
         finally:
             await workbench.close()
+
+    def _describing(self, record: Record, ledger: Ledger, earlier: Iterable[Event]) -> BackboneDescriber | None:
+        """Return the backbone that describes, None for the description server; `earlier` are the journal's events."""
+        describing = self.lab.describing
+        if describing is None:
+            return None
+        return BackboneDescriber(describing.backbone, record, ledger, describing.facts.usd, answered(earlier))
+
+    def _call_limits(self) -> GatewayLimits:
+        calls = self.settings.budget.calls
+        return GatewayLimits() if calls is None else GatewayLimits(calls=min(calls, GatewayLimits().calls))
+
+    def _described_by(self) -> str:
+        describing = self.lab.describing
+        return describing.backbone.name if describing else f"{self.describer.name} {self.describer.revision}"
 
     def _started(self) -> RunStarted:
         return RunStarted(
@@ -277,7 +306,7 @@ class _Run:
             "subject": f"{self.subject.name} {self.subject.revision}",
             "generation": f"{self.generator.name} {self.generator.revision}",
             "editing": f"{self.editor.name} {self.editor.revision}",
-            "description": f"{self.describer.name} {self.describer.revision}",
+            "description": self._described_by(),
         }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maia.orchestrator.agents.registry import open_backbone
+from maia.orchestrator.agents.models import ModelFacts, facts_of
+from maia.orchestrator.agents.registry import open_backbone, parse_agent, parse_describer
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.clients import Addresses, Servers, open_servers
+from maia.orchestrator.context import UNLIMITED, ContextLimits
 from maia.orchestrator.protocols import Backbone
 from maia.sandbox import Host, RemoteHost, TierName
 
@@ -23,12 +25,56 @@ class AgentSettings:
         keys: The vendors' keys.
         base_url: Where a compatible server answers.
         backbone: How a vendor is asked.
+        describer: What describes and summarises for the tools: "agent", "server", or a backbone's name.
+        describer_base_url: Where a compatible server answers that describes.
+        prices: A file of facts about models, whose fields win over ours.
+        context_tokens: What conversation and reply may hold together, instead of what is known of the model.
     """
 
     name: str
     keys: BackboneKeys = field(default_factory=BackboneKeys)
     base_url: str | None = None
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    describer: str = "agent"
+    describer_base_url: str | None = None
+    prices: Path | None = None
+    context_tokens: int | None = None
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What is known of the agent's model; raises as `facts_of`."""
+        return facts_of(self.name, self.prices)
+
+    @property
+    def describer_name(self) -> str | None:
+        """The backbone that describes; None for the description server, which also describes for agents without one."""
+        match self.describer:
+            case "server":
+                return None
+            case "agent":
+                return None if parse_agent(self.name).kind in ("scripted", "replay") else self.name
+            case name:
+                return name
+
+    def open(self) -> Backbone:
+        """Open the agent's backbone; raises as `open_backbone`."""
+        return open_backbone(self.name, keys=self.keys, base_url=self.base_url, settings=self.backbone)
+
+    def open_describer(self) -> Describing | None:
+        """Open what describes, where it is neither the agent's own backbone nor the description server.
+
+        Raises:
+            UnknownAgentError, MissingKeyError, PreconditionError, InvalidRequestError: As `open_backbone` and
+                `facts_of`; of a describer that cannot describe too.
+        """
+        name = self.describer_name
+        if name is None or self.describer == "agent":
+            return None
+        kind = parse_describer(name).kind
+        same = kind == parse_agent(self.name).kind  # the same server answers for another of its models
+        address = self.describer_base_url or (self.base_url if same else None)
+        facts = facts_of(name, self.prices)
+        return Describing(open_backbone(name, keys=self.keys, base_url=address, settings=self.backbone), facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +105,32 @@ class SandboxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Describing:
+    """A backbone that describes for the tools, and what is known of its model."""
+
+    backbone: Backbone
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
-    """What all units share: the servers, the sandbox host, the backbone."""
+    """What all units share.
+
+    Attributes:
+        servers: The tool servers.
+        host: Where code is run.
+        backbone: The agent's.
+        facts: What is known of its model.
+        limits: Of one request to it.
+        describing: What describes for the tools; None for the description server.
+    """
 
     servers: Servers
     host: Host | RemoteHost
     backbone: Backbone
+    facts: ModelFacts = field(default_factory=ModelFacts)
+    limits: ContextLimits = UNLIMITED
+    describing: Describing | None = None
 
 
 @asynccontextmanager
@@ -77,14 +143,21 @@ async def open_lab(addresses: Addresses, agent: AgentSettings, sandbox: SandboxS
         sandbox: Where code is run.
 
     Raises:
-        UnknownAgentError, MissingKeyError: The agent cannot be had as named.
+        UnknownAgentError, MissingKeyError: The agent or the describer cannot be had as named.
+        InvalidRequestError: PRICES_INVALID.
         UnavailableError: A server is down; the message says which, where it was expected and how to start it.
         TierUnavailableError: This machine cannot isolate sessions; the message says why and what to do.
         SandboxError: The sandbox host elsewhere does not answer.
     """
-    backbone = open_backbone(agent.name, keys=agent.keys, base_url=agent.base_url, settings=agent.backbone)
-    try:
+    facts = agent.facts
+    limits = facts.limits(reply_tokens=agent.backbone.max_tokens, context_tokens=agent.context_tokens)
+    async with AsyncExitStack() as stack:
+        backbone = agent.open()
+        stack.push_async_callback(backbone.aclose)
+        describing = agent.open_describer()
+        if describing is not None:
+            stack.push_async_callback(describing.backbone.aclose)
+        elif agent.describer_name is not None:
+            describing = Describing(backbone, facts)
         async with open_servers(addresses) as servers, sandbox.host() as host:
-            yield Lab(servers, host, backbone)
-    finally:
-        await backbone.aclose()
+            yield Lab(servers, host, backbone, facts, limits, describing)

@@ -77,7 +77,7 @@ class Transcript:
                 self._run.append(event.text)
             else:
                 self._end_run()
-                self.parts += [self.record.restored(part) for part in event.parts]
+                self.parts += self.record.restored(event.parts)
         self._end_run()
 
     def printed(self, text: str) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from maia.orchestrator.agent import Agent
-from maia.orchestrator.conversation import Message, Reply, Text
+from maia.orchestrator.budget import Budget, Ledger
+from maia.orchestrator.context import ContextLimits
+from maia.orchestrator.conversation import Message, Picture, Reply, Text, TokenUsage
 from maia.orchestrator.errors import BackboneError
-from maia.orchestrator.events import Finished, UserMessage
+from maia.orchestrator.events import Finished, PicturePart, UserMessage
 from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.pausing import Pause, PausedError
 from maia.orchestrator.protocols import Shown
@@ -181,3 +183,69 @@ async def test_a_pause_lets_the_round_be_finished_and_its_results_be_journaled(t
     last = JournalReader(tmp_path).events[-1]
     assert isinstance(last, UserMessage)
     assert (last.round, last.why) == (2, "results")
+
+
+def spent(reply: str, tokens: int) -> Reply:
+    return Reply(reply, "prepared", TokenUsage(input=tokens))
+
+
+async def on_a_budget(folder: Path, *replies: Reply, budget: Budget, max_rounds: int = 10) -> Trial:
+    backbone, bench, ledger = PreparedBackbone(list(replies)), EchoBench(), Ledger(budget)
+    with JournalWriter(folder) as journal:
+        journal.listeners.append(ledger.note)
+        record, task = Record(journal), load_task("neuron_description")
+        agent = Agent(
+            backbone, bench, record, task, "system", max_rounds, ledger=ledger, cost=lambda usage: usage.input / 100
+        )
+        finished = await agent.run()
+    events = JournalReader(folder).events
+    return Trial(finished, bench, backbone, [event for event in events if isinstance(event, UserMessage)])
+
+
+async def test_an_agent_is_told_once_that_its_budget_is_nearly_spent_and_concludes_when_it_is(tmp_path: Path) -> None:
+    replies = [spent(code(name), 300) for name in "abcd"] + [spent(code("late"), 10), spent(CONCLUSION, 10)]
+    trial = await on_a_budget(tmp_path, *replies, budget=Budget(tokens=1100))
+    assert [message.budget for message in trial.messages] == ["", "", "", "near", "spent", ""]
+    assert [message.why for message in trial.messages] == ["task", "results", "results", "results", "final", "format"]
+    assert "900 tokens of 1,100 tokens" in trial.backbone.seen[3][-1].text
+    last = trial.backbone.seen[4][-1].text
+    assert last.index("ran d") < last.index("1,200 tokens of 1,100 tokens") < last.index("Conclude now")
+    assert [ran for _, ran in trial.bench.ran] == ["a", "b", "c", "d"]
+    assert (trial.finished.how, trial.finished.rounds) == ("concluded", 4)
+    assert trial.finished.usage["input"] == 1220
+    assert trial.finished.usd == pytest.approx(12.2)
+
+
+async def test_an_agent_that_goes_on_without_a_budget_ends_as_after_its_last_round(tmp_path: Path) -> None:
+    trial = await on_a_budget(tmp_path, *[spent(code("a"), 300)] * 9, budget=Budget(usd=3.0))
+    assert [message.why for message in trial.messages] == ["task", "final", "format"]
+    assert (trial.finished.how, len(trial.backbone.seen)) == ("no_conclusion", 3)
+
+
+async def test_a_conclusion_on_an_exhausted_budget_still_counts(tmp_path: Path) -> None:
+    trial = await on_a_budget(tmp_path, spent(code("a"), 10), spent(CONCLUSION, 9999), budget=Budget(tokens=100))
+    assert [message.budget for message in trial.messages] == ["", ""]
+    assert trial.finished.how == "concluded"
+
+
+async def test_old_pictures_give_way_to_their_names_as_the_journal_knows_them(tmp_path: Path) -> None:
+    class ShowingBench:
+        def __init__(self, record: Record) -> None:
+            self.record = record
+
+        async def run(self, number: int, code: str) -> Shown:
+            picture = Picture(code.encode(), "image/png", 8, 8)
+            self.record.image_ids[picture.sha256] = f"img-{number}"
+            return Shown((Text(f"round {number}"), picture), ok=True)
+
+    backbone = PreparedBackbone([code(name) for name in "abc"] + [CONCLUSION])
+    with JournalWriter(tmp_path) as journal:
+        record = Record(journal)
+        task = load_task("neuron_description")
+        limits = ContextLimits(pictures=2)
+        await Agent(backbone, ShowingBench(record), record, task, "system", 10, limits=limits).run()
+    shown = [[part.name for m in seen for part in m.parts if isinstance(part, Picture)] for seen in backbone.seen]
+    assert shown == [[], ["img-1"], ["img-1", "img-2"], ["img-3"]]
+    assert "[picture img-1 was shown here; display it again to see it]" in backbone.seen[3][2].text
+    parts = [part for event in JournalReader(tmp_path).events if isinstance(event, UserMessage) for part in event.parts]
+    assert [part.image_id for part in parts if isinstance(part, PicturePart)] == ["img-1", "img-2", "img-3"]

@@ -24,6 +24,7 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from pydantic import BaseModel, ValidationError
 
 from maia.orchestrator.agents.endpoint import Endpoint
+from maia.orchestrator.agents.models import facts_of
 from maia.orchestrator.agents.request_parts import base64_text, first_problem, require_rules, sendable_parts
 from maia.orchestrator.agents.rules import broken_rules
 from maia.orchestrator.agents.settings import BackboneSettings
@@ -69,7 +70,8 @@ class AnthropicBackbone:
         """Ask the model; see `Backbone.reply`."""
         body = request_body(self._model, system, messages, self._settings)
         if self._settings.check_rules:
-            require_rules(self.name, broken_rules("anthropic", body))
+            most = facts_of(f"anthropic:{self._model}").pictures
+            require_rules(self.name, broken_rules("anthropic", body, pictures=most))
         return _read(await self._ask(body), self._endpoint)
 
     async def aclose(self) -> None:

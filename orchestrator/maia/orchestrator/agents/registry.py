@@ -28,13 +28,16 @@ VALID_NAMES: Final = (
     "replay:DIR",
     "anthropic:NAME",
     "openai:NAME",
-    "compatible:NAME (with --base-url)",
+    "compatible:NAME or local-NAME (with --base-url)",
     "claude-…",
     "gpt-…",
     "o1, o3, …",
 )
 
 Kind = Literal["scripted", "replay", "anthropic", "openai", "compatible"]
+
+_LOCAL: Final = "local-"
+"""MAIA's way of naming a model of a compatible server."""
 
 _BARE: Final[Mapping[Kind, re.Pattern[str]]] = {
     "anthropic": re.compile(r"claude-\S+"),
@@ -63,12 +66,32 @@ def parse_agent(name: str) -> AgentName:
         match kind:
             case "replay" | "anthropic" | "openai" | "compatible":
                 return AgentName(kind, rest.strip())
+    if name.startswith(_LOCAL) and name.removeprefix(_LOCAL).strip():
+        return AgentName("compatible", name.removeprefix(_LOCAL).strip())
     for vendor, pattern in _BARE.items():
         if pattern.fullmatch(name):
             return AgentName(vendor, name)
     raise UnknownAgentError(
         f"there is no agent {name!r}; valid are {', '.join(VALID_NAMES)}", metadata={"valid": ", ".join(VALID_NAMES)}
     )
+
+
+def parse_describer(name: str) -> AgentName:
+    """Read the name of a backbone that describes, as given to --describer.
+
+    Raises:
+        UnknownAgentError: With the valid forms; also for a backbone that answers by a plan.
+    """
+    try:
+        agent = parse_agent(name)
+    except UnknownAgentError:
+        agent = AgentName("scripted", "")
+    if agent.kind in ("scripted", "replay"):
+        valid = ("agent", "server", *VALID_NAMES[2:])
+        raise UnknownAgentError(
+            f"there is no describer {name!r}; valid are {', '.join(valid)}", metadata={"valid": ", ".join(valid)}
+        )
+    return agent
 
 
 def open_backbone(

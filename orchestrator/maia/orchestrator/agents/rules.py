@@ -1,9 +1,10 @@
 """What the vendors' APIs demand of a conversation, as a check of the body that would be sent.
 
 Messages alternate, the first and the last are the user's, nothing in them is blank, and a picture is what its media
-type says. Limits are those of the vendors' documentation in November 2026: Anthropic 100 pictures (models with a
-context of 200k tokens), 5 MB each, 8000 px a side and 2000 px where there are more than 20, 32 MB a request, 4 cache
-points; OpenAI 500 pictures of 20 MB, 50 MB together. Compatible servers have limits of their own.
+type says. Limits are those of the vendors' documentation in November 2026: Anthropic 100 pictures (600 for models with
+a context of more than 200k tokens, see `models.toml`), 5 MB each, 8000 px a side and 2000 px where there are more than
+20, 32 MB a request, 4 cache points; OpenAI 500 pictures of 20 MB, 50 MB together. Compatible servers have limits of
+their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from maia.wire.errors import MaiaError
@@ -51,16 +52,18 @@ class _Picture:
 _Turn = tuple[str, Sequence[str | _Picture]]
 
 
-def broken_rules(vendor: Vendor, body: Mapping[str, Any]) -> list[str]:
+def broken_rules(vendor: Vendor, body: Mapping[str, Any], *, pictures: int | None = None) -> list[str]:
     """Return a sentence for every rule that a request breaks; none for a good one.
 
     Args:
         vendor: "openai" for Chat Completions of any server.
         body: The request's JSON.
+        pictures: Most of them that the model takes; None for what all models of the vendor take.
     """
+    limits = LIMITS[vendor] if pictures is None else replace(LIMITS[vendor], pictures=pictures)
     if vendor == "anthropic":
-        return [*_anthropic_form(body), *_conversation(_anthropic_turns(body), LIMITS[vendor])]
-    return [*_openai_form(body), *_conversation(_openai_turns(body), LIMITS[vendor])]
+        return [*_anthropic_form(body), *_conversation(_anthropic_turns(body), limits)]
+    return [*_openai_form(body), *_conversation(_openai_turns(body), limits)]
 
 
 def _conversation(turns: Sequence[_Turn], limits: Limits) -> Iterator[str]:

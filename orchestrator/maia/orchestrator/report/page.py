@@ -159,12 +159,8 @@ def _hash(text: str) -> str:
 
 def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tuple[str, str]]:
     """Return the figures of the header by name."""
-    usage: Counter[str] = Counter()
-    models: dict[str, None] = {}
-    for event in reader.events:
-        if isinstance(event, BackboneReply):
-            usage.update(event.usage)
-            models[event.model] = None
+    usage = Counter(result.usage)
+    models = dict.fromkeys(event.model for event in reader.events if isinstance(event, BackboneReply))
     read = sum(usage[kind] for kind in ("input", "cache_read", "cache_write"))
     tokens = f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else ""
     run = run_started(reader)
@@ -178,6 +174,7 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
         ("Measurements", str(sum(len(round_.measured) for round_ in story.rounds))),
         ("Time", _seconds(result.seconds)),
         ("Tokens", tokens),
+        ("Cost", f"${result.usd:,.2f}" if read and result.usd is not None else ""),
         ("Seed", str(run.seed)),
         ("Started", _moment(run.started_at)),
     ]

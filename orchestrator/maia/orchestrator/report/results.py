@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from maia.orchestrator.answers import FORMS, Form
+from maia.orchestrator.budget import Spending
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
@@ -54,6 +56,9 @@ class UnitResult:
         seconds: From the start to the end.
         reason: Why there is no finding; empty when concluded.
         exemplars: The first exemplars' files, relative to the folder.
+        usage: Tokens of all replies by kind: input, output, cache_read, cache_write.
+        usd: What they cost in US dollars; None where a price is not known.
+        pictures: Shown to the agent and to a backbone that described for it.
     """
 
     folder: Path
@@ -72,6 +77,9 @@ class UnitResult:
     answer: Mapping[str, Any] = field(default_factory=dict)
     task: str = ""
     question: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    usd: float | None = None
+    pictures: int = 0
 
     @property
     def form(self) -> Form | None:
@@ -82,6 +90,16 @@ class UnitResult:
     def headline(self) -> str:
         """The answer in one line: its labels, or of one that has none its text."""
         return "; ".join(self.labels) or one_line(self.description, _HEADLINE)
+
+    @property
+    def tokens(self) -> int:
+        """Of all kinds."""
+        return sum(self.usage.values())
+
+    @property
+    def spending(self) -> Spending:
+        """What the unit has spent, for the budget of a batch."""
+        return Spending(Counter(self.usage), self.usd, self.tool_calls, self.pictures, self.seconds)
 
 
 def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:
@@ -111,6 +129,7 @@ def result_of(
     comparable = answer.get("form") == "labels"
     status, reason = _status(finished, reader.events[-1])
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
+    spending = Spending.of(reader.events)
     return UnitResult(
         folder=reader.folder,
         unit=started.unit,
@@ -126,6 +145,9 @@ def result_of(
         tool_calls=finished.tool_calls if finished else calls,
         seconds=finished.seconds if finished else max(event.at for event in reader.events),
         reason=reason,
+        usage=dict(spending.usage),
+        usd=spending.usd,
+        pictures=spending.pictures,
         exemplars=tuple(file for file in _exemplar_files(reader, gallery) if file)[:_STRIP],
         answer=answer,
         task=started.task,

@@ -4,12 +4,16 @@
 """
 
 from maia.orchestrator.toolbox.arguments import image_list, texts
-from maia.orchestrator.toolbox.study import Call, Study, run_tag, seed_of
+from maia.orchestrator.toolbox.call import Call
+from maia.orchestrator.toolbox.describer import Describer, ServerDescriber
+from maia.orchestrator.toolbox.study import Study, run_tag, seed_of
 from maia.orchestrator.toolbox.tools import TOOLS, Toolbox, ToolFunction, constants, tool_specs, with_own
 
 __all__ = [
     "TOOLS",
     "Call",
+    "Describer",
+    "ServerDescriber",
     "Study",
     "ToolFunction",
     "Toolbox",

@@ -1,17 +1,18 @@
-"""What the tools of one run share, and what belongs to one call of them."""
+"""What the tools of one run share."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, cast
 
-from maia.orchestrator.clients import Response, Servers, Terms, Unit
-from maia.orchestrator.conversation import Part
+from maia.orchestrator.clients import Response, Servers, Unit
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.images import ImageTable, MaskRecipe
+from maia.orchestrator.toolbox.call import Call
+from maia.orchestrator.toolbox.describer import Describer, ServerDescriber
 from maia.sandbox import ImageRef
 from maia.wire.errors import NotFoundError
 
@@ -21,28 +22,6 @@ NO_THRESHOLD: Final = (
     "No activation threshold over the dataset is stored for this neuron: masked views light up the strongest 5 % of"
     " each picture instead."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a tool.
-
-    Attributes:
-        number: Counts through the whole run; enters the seeds.
-        terms: The deadline and ids of its requests to servers.
-        notes: Filled by the tool: what the agent should know beside the result, a sentence each.
-        shown: Filled by the tool: what it displays.
-    """
-
-    number: int
-    terms: Terms
-    notes: list[str] = field(default_factory=list)
-    shown: list[Part] = field(default_factory=list)
-
-    def note(self, sentence: str) -> None:
-        """Tell the agent something once."""
-        if sentence not in self.notes:
-            self.notes.append(sentence)
 
 
 @dataclass(slots=True)
@@ -56,6 +35,7 @@ class Study:
         revision: `SubjectInfo.revision` of the subject.
         seed: The run's; every seed of a picture derives from it.
         exemplars: What the first call of `tools.dataset_exemplars` returned.
+        describer: Puts pictures into words; None for the description server.
     """
 
     servers: Servers
@@ -64,9 +44,15 @@ class Study:
     revision: str
     seed: int
     exemplars: list[tuple[float, ImageRef]] | None = None
+    describer: Describer | None = None
     _threshold: float | None = None
     _asked: bool = False
     _noted: bool = False
+
+    @property
+    def words(self) -> Describer:
+        """What puts pictures into words."""
+        return self.describer or ServerDescriber(self.servers.description)
 
     @property
     def channel(self) -> Unit:

@@ -20,8 +20,9 @@ from maia.orchestrator.clients import EditItem, GenerateItem, Region, Response
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.toolbox.arguments import MAX_TITLE_CHARS, image_list, kind_of, pair_up, texts
+from maia.orchestrator.toolbox.call import Call
 from maia.orchestrator.toolbox.display import Display
-from maia.orchestrator.toolbox.study import EXEMPLARS_MISSING, NO_THRESHOLD, Call, Study, seed_of
+from maia.orchestrator.toolbox.study import EXEMPLARS_MISSING, NO_THRESHOLD, Study, seed_of
 from maia.sandbox import ImageRef, Namespace, ToolError, ToolSpec
 from maia.wire.errors import NotFoundError
 
@@ -190,7 +191,7 @@ class Toolbox:
         names = texts(titles, "titles", numbers=True, limit=MAX_TITLE_CHARS)
         if len(refs) != len(names):
             raise ToolError(f"images has {len(refs)} items and titles has {len(names)}; give one title per image")
-        words = await self.study.servers.description.describe(self._regions(refs), self.call.terms)
+        words = await self.study.words.describe(self._regions(refs), self.call)
         return "\n".join(
             f'"{_one_line(name)}", HIGHLIGHTED REGIONS: {_one_line(word)}'
             for name, word in zip(names, words, strict=True)
@@ -209,7 +210,7 @@ class Toolbox:
             print(tools.summarize_images([view for activation, view in tools.dataset_exemplars(system)]))
         """
         refs = await image_list(images, "images", self._images, nested=True)
-        return await self.study.servers.description.summarize(self._regions(refs), self.call.terms)
+        return await self.study.words.summarize(self._regions(refs), self.call)
 
     async def display(self, *items: object) -> None:
         """Show things to yourself: you see them in the next message, images as pictures.

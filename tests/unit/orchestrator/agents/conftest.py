@@ -1,92 +1,16 @@
-"""A vendor on loopback: an HTTP server in the test's own event loop that keeps every byte it was sent."""
+"""A vendor on loopback, and pictures to send to it."""
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.unit.orchestrator.agents.loopback import LoopbackVendor, loopback
 
 from maia.orchestrator.conversation import Picture
-
-CUT = "cut"  # hang up without an answer
-SILENT = "silent"  # never answer
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What arrived."""
-
-    line: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, Any]:
-        body = json.loads(self.body)
-        assert isinstance(body, dict)
-        return body
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class LoopbackVendor:
-    """Answers with prepared answers, the last one again and again."""
-
-    url: str = ""
-    requests: list[Request] = field(default_factory=list)
-    answers: list[Answer | str] = field(default_factory=list)
-
-    def will_answer(self, status: int, body: object, **headers: str) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        # Retries are immediate, so that no test waits for the SDK's own pauses.
-        named = {"retry-after-ms": "1"} | {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answers.append(Answer(status, data, named))
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while request := await _read_request(reader):
-                self.requests.append(request)
-                answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
-                if answer == CUT:
-                    return
-                if isinstance(answer, str):
-                    await asyncio.Event().wait()
-                else:
-                    writer.write(_wire(answer))
-                    await writer.drain()
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-
-async def _read_request(reader: asyncio.StreamReader) -> Request | None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    except asyncio.IncompleteReadError:
-        return None
-    line, *rest = head.split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (header.partition(":") for header in rest if header)}
-    return Request(line, headers, await reader.readexactly(int(headers["content-length"])))
-
-
-def _wire(answer: Answer) -> bytes:
-    headers = {"content-type": "application/json", "content-length": str(len(answer.body)), **answer.headers}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} Said\r\n{head}\r\n".encode() + answer.body
 
 
 @pytest.fixture
@@ -95,20 +19,8 @@ async def vendor(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopbackVendo
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    vendor = LoopbackVendor()
-    connections: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(vendor.serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=1 << 24)
-    vendor.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield vendor
-    server.close()
-    for connection in connections:
-        connection.cancel()
-    await asyncio.gather(*connections)
-    await server.wait_closed()
+    async with loopback() as vendor:
+        yield vendor
 
 
 def _picture(media_type: str, colour: int) -> Picture:

@@ -19,7 +19,7 @@ from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.protocols import Backbone
 
 if TYPE_CHECKING:
-    from tests.unit.orchestrator.agents.conftest import LoopbackVendor
+    from tests.unit.orchestrator.agents.loopback import LoopbackVendor
 
 KEY = "sk-ant-api03-Zq8LmN4vXw2R-very-secret"
 TASK = Message("user", (Text("Explain the unit."),))

@@ -20,7 +20,7 @@ from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.protocols import Backbone
 
 if TYPE_CHECKING:
-    from tests.unit.orchestrator.agents.conftest import LoopbackVendor
+    from tests.unit.orchestrator.agents.loopback import LoopbackVendor
 
 KEY = "sk-proj-Yb7TqK3pWd9F-very-secret"
 KEYS = BackboneKeys(openai=SecretStr(KEY), compatible=SecretStr(KEY))

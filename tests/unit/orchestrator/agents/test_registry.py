@@ -27,6 +27,7 @@ KEYS = BackboneKeys(anthropic=SecretStr("a-key"), openai=SecretStr("o-key"))
         ("claude-opus-9", "anthropic", "claude-opus-9"),
         ("openai:ft:gpt-4o:me", "openai", "ft:gpt-4o:me"),
         ("gpt-9.5-mini", "openai", "gpt-9.5-mini"),
+        ("local-google/gemma-4", "compatible", "google/gemma-4"),
         ("chatgpt-latest", "openai", "chatgpt-latest"),
         ("o3", "openai", "o3"),
         ("o4-mini", "openai", "o4-mini"),
@@ -39,7 +40,7 @@ def test_names_are_read(name: str, kind: str, rest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "gpt", "claude", "llama-3", "ollama", "replay:", "openai: ", "scripted:x", "bob:x"]
+    "name", ["", "gpt", "claude", "local-", "llama-3", "ollama", "replay:", "openai: ", "scripted:x", "bob:x"]
 )
 def test_an_unknown_name_lists_the_valid_ones(name: str) -> None:
     with pytest.raises(UnknownAgentError, match="scripted, replay:DIR, anthropic:NAME, openai:NAME, compatible:NAME"):
