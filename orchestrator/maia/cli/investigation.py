@@ -31,7 +31,8 @@ from maia.orchestrator.events import Finished, Stopped, UnitName
 from maia.orchestrator.report import UnitResult, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
-from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
+from maia.orchestrator.tasks import Task, load_task, read_task_file
+from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 

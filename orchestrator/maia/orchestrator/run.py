@@ -23,7 +23,8 @@ from maia.orchestrator.gateway import Gateway
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
+from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.tasks.units import refuse_units, unit_in_words
 from maia.orchestrator.toolbox import Study, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
