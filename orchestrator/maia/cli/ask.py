@@ -12,7 +12,7 @@ from maia.cli.errors import CommandError
 
 # A layer's name holds a letter, so that neither "10:30" nor "16:9" is a unit; of those without one --units speaks.
 _UNIT: Final = re.compile(
-    r"(?<![\w.:/=])(?=[\w.\-]*[A-Za-z])(?P<layer>\w[\w.\-]{0,200})[:=](?P<index>[0-9]{1,9})(?![\w:=/]|[.,][0-9])"
+    r"(?<![\w.:/=])(?=[\w.\-]{0,200}[A-Za-z])(?P<layer>\w[\w.\-]{0,200})[:=](?P<index>[0-9]{1,9})(?![\w:=/]|[.,][0-9])"
 )
 
 

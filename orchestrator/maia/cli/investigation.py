@@ -43,7 +43,8 @@ from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
-from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
+from maia.orchestrator.tasks import Task, load_task, read_task_file
+from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 

@@ -32,7 +32,8 @@ from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
-from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
+from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.tasks.units import refuse_units, unit_in_words
 from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript

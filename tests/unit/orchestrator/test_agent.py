@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maia.orchestrator.agent import Agent
+from maia.orchestrator.answers import TAGS, Bias, Verdict, Words, answer_from_json
 from maia.orchestrator.budget import Budget, Ledger
 from maia.orchestrator.context import ContextLimits
 from maia.orchestrator.conversation import Message, Picture, Reply, Text, TokenUsage
@@ -16,7 +17,7 @@ from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.pausing import Pause, PausedError
 from maia.orchestrator.protocols import Shown
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import load_task
+from maia.orchestrator.tasks import Task, load_task
 
 CONCLUSION = "[DESCRIPTION]: It likes red.\n[LABEL 1]: red\n[LABEL 2]: crimson"
 
@@ -63,10 +64,11 @@ class Trial:
     messages: list[UserMessage]
 
 
-async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10) -> Trial:
+async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10, task: Task | None = None) -> Trial:
     backbone, bench = PreparedBackbone(list(replies)), EchoBench()
     with JournalWriter(folder) as journal:
-        agent = Agent(backbone, bench, Record(journal), load_task("neuron_description"), "system", max_rounds)
+        asked = task or load_task("neuron_description")
+        agent = Agent(backbone, bench, Record(journal), asked, "system", max_rounds, "unit 3 of the layer mono")
         finished = await agent.run()
     events = JournalReader(folder).events
     assert isinstance(events[-1], Finished)
@@ -147,6 +149,35 @@ async def test_code_after_the_last_round_is_not_run_and_a_conclusion_beside_it_c
     trial = await investigate(tmp_path, code("a"), code("late") + "\n" + CONCLUSION, max_rounds=1)
     assert [ran for _, ran in trial.bench.ran] == ["a"]
     assert trial.finished.how == "concluded"
+
+
+FORMS = {
+    "class_bias": ("[CONTEXT 1]: outdoors", Bias("Low outdoors.", ("outdoors",))),
+    "spurious_feature": ("[VERDICT]: perhaps", Verdict("SPURIOUS", "Grass drives it.")),
+    "question": ("[ANSWER]:", Words("To collars.")),
+}
+WRITTEN = {
+    "class_bias": "[BIAS]: Low outdoors.\n[CONTEXT 1]: outdoors",
+    "spurious_feature": "[VERDICT]: SPURIOUS\n[REASONING]: Grass drives it.",
+    "question": "[ANSWER]: To collars.",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("max_rounds", [1, 10])
+async def test_an_answer_of_any_form_that_is_not_whole_is_asked_for_once_more(
+    tmp_path: Path, name: str, max_rounds: int
+) -> None:
+    task = load_task(name, question="Ties or collars?" if name == "question" else "")
+    half, answer = FORMS[name]
+    trial = await investigate(tmp_path, code("a"), half, WRITTEN[name], max_rounds=max_rounds, task=task)
+    last = trial.backbone.seen[-1][-1].text
+    assert trial.messages[-1].why == "format"
+    assert last == task.reminder("format")
+    assert TAGS[task.form].split(" and ")[0] in last
+    assert "unit 3 of the layer mono" in trial.backbone.seen[0][0].text
+    assert answer_from_json(trial.finished.answer) == answer
+    assert (trial.finished.description, tuple(trial.finished.labels)) == (answer.description, answer.labels)
 
 
 async def test_the_run_stops_hard_when_no_conclusion_comes(tmp_path: Path) -> None:
