@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from maia.cli.config import ADDRESSES
-from maia.orchestrator.events import Finished, Stopped
-from maia.orchestrator.journal import JournalReader
+from maia.orchestrator.events import Finished, Stopped, UserMessage
+from maia.orchestrator.journal import JournalReader, JournalWriter
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Maia
@@ -44,32 +46,92 @@ def test_a_run_ends_with_a_table_a_report_and_no_process_left(maia: Maia, no_pro
     assert "scene-neurons or:0" in rebuilt.out
 
 
-def test_ctrl_c_leaves_a_whole_journal_and_no_process(maia: Maia, no_processes_left: Left) -> None:
-    with maia.start("run", "--up", *UNITS) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "round 2 of 25" in line:
-                break
+def wait_for(process: subprocess.Popen[str], said: str) -> None:
+    """Read standard error until it says something."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if said in line:
+            return
+    raise AssertionError(f"{said!r} was never said")
+
+
+def test_ctrl_c_once_pauses_after_the_round(maia: Maia, no_processes_left: Left) -> None:
+    with maia.start("run", "--up", *UNITS, "--jobs", "1") as process:
+        wait_for(process, "round 2 of 25")
         # The whole group, as the terminal does.
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
+    assert "Ctrl-C again stops at once" in err
     assert err.endswith("\ninterrupted\n")
     assert "Traceback" not in err
-    assert "interrupted" in out
+    assert "1 unit not begun" in out
     folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
     reader = JournalReader(folder)
     assert reader.whole_bytes == (folder / "journal.jsonl").stat().st_size
-    last = reader.events[-1]
+    said, last = reader.events[-2:]
+    assert isinstance(said, UserMessage)  # the results of a whole round
     assert isinstance(last, Stopped)
-    assert last.why == "interrupted"
+    assert (last.why, last.reason) == ("paused", "PAUSED")
+    assert (folder / "experiment.html").exists()
     assert not (folder / "label.txt").exists()
     assert no_processes_left() == []
 
-    again = maia("run", "--up", "--model", "scene-neurons", "--units", "mono=10")
-    assert again.code == 0, again.err
-    assert "was not finished before and begins anew" in again.err
-    assert (maia.folder / "results" / ".replaced" / "scripted" / "scene-neurons" / "mono" / "10-1").is_dir()
+
+def test_ctrl_c_twice_stops_at_once(maia: Maia, no_processes_left: Left) -> None:
+    with maia.start("run", "--up", *UNITS) as process:
+        wait_for(process, "round 2 of 25")
+        os.killpg(process.pid, signal.SIGINT)
+        wait_for(process, "Ctrl-C again stops at once")
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith("interrupted\n")
+    assert "Traceback" not in err
+    assert "To go on with what is not finished" in out
+    ends = [
+        JournalReader(maia.folder / "results" / "scripted" / "scene-neurons" / layer / index).events[-1]
+        for layer, index in (("mono", "10"), ("or", "0"))
+    ]
+    # One of the two may just have come to the end of its round.
+    assert all(isinstance(end, Stopped) and end.why in ("interrupted", "paused") for end in ends)
+    assert no_processes_left() == []
+
+
+def test_sigterm_stops_in_order(maia: Maia, no_processes_left: Left) -> None:
+    with maia.start("run", "--up", *UNITS, "--jobs", "1") as process:
+        wait_for(process, "round 1 of 25")
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "mono:10: interrupted" in out
+    folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+    last = JournalReader(folder).events[-1]
+    assert isinstance(last, Stopped)
+    assert last.why == "interrupted"
+    assert no_processes_left() == []
+
+
+def test_commands_with_a_chunk_each_share_the_units(maia: Maia) -> None:
+    chunk = ("run", "--up", "--model", "scene-neurons", "--units", "mono=10:or=0,0:mono=10", "--total-chunks", "2")
+    shown = [maia(*chunk, "--chunk-id", index) for index in ("0", "1")]
+    assert [ended.code for ended in shown] == [0, 0], shown[0].err + shown[1].err
+    assert "mono:10" in shown[0].out
+    assert "or:0" not in shown[0].out
+    assert "or:0" in shown[1].out
+    assert "mono:10" not in shown[1].out
+    wrong = maia(*chunk, "--chunk-id", "2")
+    assert (wrong.code, wrong.err) == (2, "error: --chunk-id is 2; of 2 chunks it must be 0 to 1\n")
+
+
+def test_a_unit_that_another_run_is_at_is_left_alone_and_the_others_are_done(maia: Maia) -> None:
+    folder = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
+    with JournalWriter(folder):
+        ended = maia("run", "--up", *UNITS)
+    assert ended.code == 3, ended.err
+    assert "mono:10 is left alone" in ended.err
+    assert f"is being written by process {os.getpid()} on host {socket.gethostname()}" in ended.out
+    assert "circle or star" in ended.out
 
 
 def test_a_kill_leaves_a_readable_journal_and_no_process(maia: Maia, no_processes_left: Left) -> None:
@@ -116,7 +178,8 @@ def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
     cut = maia("run", "--up", *unit, "--max-rounds", "1")
     assert cut.code == 3, cut.err
     assert "no conclusion" in cut.out
-    assert "--fresh" in cut.out
+    (command,) = [line.strip() for line in cut.out.splitlines() if " run " in line]
+    assert command.endswith(" run --model scene-neurons --units mono=10 --max-rounds 2 --fresh --up")
     journal = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
 
     # With 25 rounds the replay asks for more replies than the journal holds.
@@ -124,5 +187,7 @@ def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
     assert ended.code == 3, ended.err
     assert "1 unit without a finding" in ended.out
     assert "REPLAY_EXHAUSTED" in ended.out
-    assert "investigates these anew" in ended.out
+    (command,) = [line.strip() for line in ended.out.splitlines() if " run " in line]
+    flags = shlex.split(command[command.index(" run ") :])
+    assert flags == ["run", *unit, "--agent", f"replay:{journal}", "--out", "replayed", "--up"]
     assert (maia.folder / "replayed" / "index.html").is_file()

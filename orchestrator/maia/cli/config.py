@@ -79,10 +79,12 @@ class Config(BaseModel):
     budget: str = ""
     batch_budget: str = ""
     task: str = "neuron_description"
+    task_file: Path | None = None
     out: Path = Path("results")
     exemplars_store: Path | None = None
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
+    jobs: int = Field(4, ge=1, le=1000)
     seed: int = Field(0, ge=0, lt=2**63)
     policy: Literal["restricted", "off"] = "restricted"
     sandbox_tier: TierName = "auto"
@@ -98,11 +100,11 @@ class Config(BaseModel):
     openai_api_key: SecretStr | None = None
     compatible_api_key: SecretStr | None = None
 
-    @field_validator("cache_dir", "out", "prices", "exemplars_store")
+    @field_validator("cache_dir", "out", "task_file", "prices", "exemplars_store")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
-        return None if path is None else path.expanduser()
+        return path and path.expanduser()
 
     @field_validator("budget", "batch_budget")
     @classmethod
@@ -157,6 +159,7 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     values: dict[str, object] = {}
     places: dict[str, str] = {}
     for place, source in sources:
+        _choose_task(values, source, place)
         values.update(source)
         places.update({name: place(name) for name in source})
     try:
@@ -172,6 +175,22 @@ def environment_without_keys(environment: Mapping[str, str] | None = None) -> di
     """Return the environment for processes that need no key, which is every process but this one."""
     environment = os.environ if environment is None else environment
     return {name: value for name, value in environment.items() if name not in KEYS.values()}
+
+
+def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:
+    """Let a task that a later place names stand for a task file of an earlier one, and the other way round.
+
+    Raises:
+        CommandError: One place names both.
+    """
+    if "task" in source and "task_file" in source:
+        raise CommandError(
+            f"{place('task')} and {place('task_file')} name two tasks; leave one out", reason="SETTING_INVALID"
+        )
+    if "task" in source:
+        values.pop("task_file", None)
+    if "task_file" in source:
+        values.pop("task", None)
 
 
 def _check_sandbox(config: Config) -> None:

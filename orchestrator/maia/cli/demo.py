@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,25 +33,20 @@ def demo(
         maia demo --open
     """
     from maia.cli.asynchronous import run_async  # help must not pay for what a run needs
+    from maia.cli.command_line import as_called
     from maia.cli.config import load_config
-    from maia.cli.investigation import investigate
+    from maia.cli.investigation import Request, investigate
     from maia.cli.units import Wish
+    from maia.orchestrator.tasks.task import DEFAULT
 
-    settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted"})
+    settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted", "task": DEFAULT})
     wishes = [Wish.of(model, "manual", units=units, file=None, count=None) for model, units in UNITS]
-    code = run_async(investigate(settings, wishes, up=True, fresh=True, dialogue=False))
-    typer.echo(_NEXT.format(maia=_as_called()))
+    code = run_async(investigate(settings, Request(wishes, up=True, fresh=True)))
+    typer.echo(_NEXT.format(maia=as_called()))
     index = (settings.out / "index.html").resolve()
     if open_ and index.exists():
         typer.launch(str(index))
     return code
-
-
-def _as_called() -> str:
-    """How to call `maia` again: `make demo` leaves it in .venv/bin, where no shell looks."""
-    if shutil.which("maia"):
-        return "maia"
-    return sys.argv[0] if Path(sys.argv[0]).name == "maia" else f"{sys.executable} -m maia.cli"
 
 
 _NEXT: Final = """

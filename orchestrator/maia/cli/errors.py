@@ -3,8 +3,8 @@
 0    done
 1    something failed that another command line would not mend
 2    something to mend in the command line, the settings or the set-up; the line says what
-3    some units have no finding; the table says which and why
-130  interrupted
+3    some units have no finding; the table says which and why, and the line below it with which command to go on
+130  interrupted or paused
 """
 
 from __future__ import annotations

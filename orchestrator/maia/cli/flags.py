@@ -12,8 +12,12 @@ import typer
 
 _SETTINGS = "Settings"
 _SERVERS = "Servers"
+_BUDGET = "What it may cost"
 _LIMITS = "Limits of a code block"
 _SANDBOX = "The sandbox"
+_UNITS = "Which units"
+_AGENT = "The agent"
+_RESULTS = "Results"
 
 ConfigFile = Annotated[
     Path | None,
@@ -135,4 +139,126 @@ OutputBytes = Annotated[
     typer.Option(
         "--output-bytes", metavar="BYTES", help="Printed text.", show_default="262144", rich_help_panel=_LIMITS
     ),
+]
+
+# What `maia run` and `maia ask` share.
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.", rich_help_panel=_UNITS)
+]
+Agent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
+        "compatible:NAME (or local-NAME) or replay:FOLDER.",
+        show_default="scripted",
+        rich_help_panel=_AGENT,
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where a compatible server answers.", rich_help_panel=_AGENT),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Longest reply.", show_default="16000", rich_help_panel=_AGENT),
+]
+LimitField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="max_completion_tokens|max_tokens",
+        help="How a compatible server calls that limit.",
+        show_default="max_completion_tokens",
+        rich_help_panel=_AGENT,
+    ),
+]
+ContextTokens = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="How much conversation and reply together the model takes. Before that is reached, old pictures give "
+        "way to a line that names them.",
+        show_default="what is known of the model",
+        rich_help_panel=_AGENT,
+    ),
+]
+Describer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="agent|server|NAME",
+        help="What describes and summarises pictures for the agent's code: the agent's own model, the description "
+        "server (always for scripted and replay), or another model, named as for --agent.",
+        show_default="agent",
+        rich_help_panel=_AGENT,
+    ),
+]
+DescriberBaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Where a compatible server answers that describes.",
+        show_default="--base-url, if both are of one kind",
+        rich_help_panel=_AGENT,
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Of each unit, any of tokens=500000,usd=2,calls=200,pictures=300,minutes=30. At 80 % of one the agent "
+        "is told, at 100 % it is asked to conclude.",
+        show_default="no limit",
+        rich_help_panel=_BUDGET,
+    ),
+]
+BatchBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Of all units together, in the same form, what earlier runs of them have spent included. At 100 % no "
+        "further unit starts and the others are asked to conclude.",
+        show_default="no limit",
+        rich_help_panel=_BUDGET,
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="TOML file with prices and limits of models, for those that are not known or have changed, in US "
+        'dollars per million tokens: model = [{models = ["compatible:NAME"], price = {input = 1, output = 4, '
+        "cache_read = 1, cache_write = 1}}].",
+        rich_help_panel=_BUDGET,
+    ),
+]
+MaxRounds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "--path2save",
+        metavar="FOLDER",
+        help="Where they go.",
+        show_default="results",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
 ]

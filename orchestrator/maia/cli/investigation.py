@@ -3,107 +3,233 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+import structlog
 from rich.console import Console
 from rich.text import Text
 
+from maia.cli.asynchronous import first_interrupt
+from maia.cli.batch_view import BatchView
+from maia.cli.chunks import Chunk
+from maia.cli.command_line import CommandLine
 from maia.cli.config import Config
-from maia.cli.errors import DONE, UNITS_FAILED, CommandError
+from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
-from maia.cli.finished import REPLACED, earlier_result, set_aside
+from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
-from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
+from maia.cli.results import canonical, results_console, show_answers, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
 from maia.orchestrator.agents.models import facts_of
 from maia.orchestrator.agents.registry import parse_agent
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
+from maia.orchestrator.batch import run_batch
 from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
-from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import Finished, Stopped, UnitName
-from maia.orchestrator.report import UnitResult, rebuild, write_unit
+from maia.orchestrator.errors import LOCKED, JournalError
+from maia.orchestrator.events import Event, Finished, Stopped, UnitName
+from maia.orchestrator.pausing import Pause
+from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
-from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
-from maia.orchestrator.tasks import load_task
+from maia.orchestrator.report.visible import one_line, visible
+from maia.orchestrator.run import RunSettings, unit_folder
+from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
+
+log = structlog.stdlib.get_logger("maia.cli")
 
 _ASK_S: Final = 30.0
 
 
-@dataclass(slots=True)
-class Investigation:
-    """The units of one command and what became of them.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command is asked to do, apart from its settings.
 
     Attributes:
-        config: Settings.
-        progress: The view.
-        results: Of the units that an earlier run had finished, then of those that this one has.
-        batch: What all of them may spend, and have spent.
+        wishes: Which units.
+        chunk: Which part of these.
+        up: Start servers for this command only.
+        fresh: Do not keep what earlier runs have finished.
+        dialogue: Print what passes between agents and their experiments.
+        again: The command itself, for what a message tells the user to run.
+        question: Of `maia ask`, whose answer is shown in whole.
     """
 
-    config: Config
-    progress: Progress
-    results: list[UnitResult] = field(default_factory=list)
-    batch: BatchBudget = field(init=False)
+    wishes: Sequence[Wish]
+    chunk: Chunk = field(default_factory=Chunk)
+    up: bool = False
+    fresh: bool = False
+    dialogue: bool = False
+    again: CommandLine | None = None
+    question: str = ""
 
-    def __post_init__(self) -> None:
-        self.batch = BatchBudget(Budget.parse(self.config.batch_budget))
 
-    async def run(self, wishes: Sequence[Wish], *, up: bool, fresh: bool) -> None:
-        """Investigate what is wished for."""
-        subjects = list(dict.fromkeys(wish.model for wish in wishes))
-        async with deployment(self.config, self.progress, up=up, subjects=subjects) as where:
+class Investigation:
+    """The units of one command and what becomes of them; the listener of their batch.
+
+    Args:
+        config: Settings.
+        progress: The view.
+        request: What is to be done.
+        task: What is asked.
+
+    Attributes:
+        results: Of the units that an earlier run had finished, and of those that this one has begun.
+        not_begun: Units that were left for later.
+        paused: Whether the user asked for a pause.
+        stopped: Whether it was stopped at once.
+    """
+
+    def __init__(self, config: Config, progress: Progress, request: Request, task: Task) -> None:
+        self.config = config
+        self.progress = progress
+        self.results: dict[UnitName, UnitResult] = {}
+        self.not_begun = 0
+        self.stopped = False
+        self._request = request
+        self._task = task
+        self._order: dict[UnitName, int] = {}
+        self._pause = Pause()
+        self._batch_budget = BatchBudget(Budget.parse(config.batch_budget))
+        self._view = BatchView(progress, 0, config.max_rounds, dialogue=request.dialogue)
+        self._check: Callable[[], None] = lambda: None
+        # One thread: rendering holds the interpreter's lock, and several would keep the event loop waiting.
+        self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")
+
+    @property
+    def ordered(self) -> list[UnitResult]:
+        """The results in the order of the list."""
+        return [self.results[unit] for unit in sorted(self.results, key=self._order.__getitem__)]
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user asked for a pause."""
+        return self._pause.asked
+
+    async def run(self) -> None:
+        """Investigate what is asked for."""
+        request, config = self._request, self.config
+        subjects = list(dict.fromkeys(wish.model for wish in request.wishes))
+        async with deployment(config, self.progress, up=request.up, subjects=subjects) as where:
             async with connected(where) as servers:
-                units = [unit for wish in wishes for unit in await chosen(servers, wish, self.config.seed)]
-            todo = self._sort_out(units, fresh=fresh)
+                named = [
+                    unit for wish in request.wishes for unit in await chosen(servers, wish, config.seed, self._task)
+                ]
+            units = request.chunk.of_list(list(dict.fromkeys(named)))
+            if not units:
+                self.progress.note(f"chunk {request.chunk.index} of {counted(len(named), 'unit')} is empty")
+            self._order = {unit: place for place, unit in enumerate(units)}
+            todo = self._sort_out(units)
             if not todo:
                 return
-            if up:
-                await build_sets(self.config, where, subjects, self.progress)
+            if request.up:
+                await build_sets(config, where, subjects, self.progress)
             async with self._lab(where) as lab:
-                for number, unit in enumerate(todo, 1):
-                    if spent := self.batch.spent:
-                        self._leave(todo[number - 1 :], spent)
-                        break
-                    self.progress.unit_started(unit, f"{number}/{len(todo)}", self.config.max_rounds)
-                    await self._investigate(unit, lab)
-                    if self.results[-1].status == "failed":
-                        where.check()
+                self._check = where.check
+                self._view.total, self._view.already = len(todo), len(units) - len(todo)
+                await self._batch(todo, lab)
 
-    def _leave(self, units: Sequence[UnitName], spent: str) -> None:
-        """Start no further unit."""
-        reason = f"not started, since {spent}; give a larger --batch-budget"
-        self.progress.note(f"{spent}, so {counted(len(units), 'unit')} will not start")
-        for unit in units:
-            self.results.append(UnitResult(self._folder(unit), unit, self.config.agent, "unfinished", reason=reason))
+    def unit_started(self, unit: UnitName) -> None:
+        """See `maia.orchestrator.batch.Listener`."""
+        self._view.unit_started(unit)
 
-    def _sort_out(self, units: Sequence[UnitName], *, fresh: bool) -> list[UnitName]:
-        """Keep what an earlier run has finished, and make room for the rest."""
+    def unit_event(self, unit: UnitName, event: Event) -> None:
+        """See `maia.orchestrator.batch.Listener`."""
+        self._view.unit_event(unit, event)
+
+    async def unit_ended(self, unit: UnitName, ended: Finished | Stopped) -> None:
+        """Write the unit's files and tell of it.
+
+        Raises:
+            ServerDiedError: It ended because a server of this command's own has.
+        """
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(self._pages, partial(self._written, unit, ended))
+        self.results[unit] = result
+        self._view.unit_ended(result)
+        if isinstance(ended, Stopped):
+            self._check()
+
+    def unit_left(self, unit: UnitName, why: str) -> None:
+        """See `maia.orchestrator.batch.Listener`."""
+        self.results[unit] = UnitResult(self._folder(unit), unit, self.config.agent, "unfinished", reason=why)
+        self._view.unit_left(unit, why)
+
+    def close(self) -> None:
+        """Wait for no page any more."""
+        self._pages.shutdown(wait=False, cancel_futures=True)
+
+    async def _batch(self, todo: Sequence[UnitName], lab: Lab) -> None:
+        config = self.config
+        settings = RunSettings(
+            agent=config.agent,
+            task=self._task,
+            out=config.out,
+            max_rounds=config.max_rounds,
+            budget=Budget.parse(config.budget),
+            batch=self._batch_budget,
+            seed=config.seed,
+            policy=config.policy,
+            limits=config.limits,
+            config=config.public(),
+        )
+        self._view.start()
+        try:
+            with first_interrupt(self._ask_to_pause):
+                result = await run_batch(todo, lab, settings, jobs=config.jobs, listener=self, pause=self._pause)
+        except BaseException:
+            self._note_interrupted(todo)
+            raise
+        self.not_begun = len(result.not_begun)
+        if result.given_up:
+            self.progress.note(f"no further unit is begun: {one_line(visible(result.given_up), 500)}")
+
+    def _ask_to_pause(self) -> None:
+        self._pause.ask()
+        self._view.pausing()
+
+    def _note_interrupted(self, todo: Sequence[UnitName]) -> None:
+        """Those at work have no page, which would take its time, but a journal that says where they were."""
+        self.stopped = True
+        for unit in self._view.running:
+            folder = self._folder(unit)
+            self.results.setdefault(unit, UnitResult(folder, unit, self.config.agent, "interrupted"))
+        self.not_begun = sum(unit not in self.results for unit in todo)
+
+    def _sort_out(self, units: Sequence[UnitName]) -> list[UnitName]:
+        """Keep what an earlier run has finished, or with --fresh make room for all."""
         todo: list[UnitName] = []
         for unit in units:
             folder = self._folder(unit)
-            found = None if fresh else earlier_result(folder, unit)
-            if found is not None:
-                self.results.append(found)
-                self.batch.add(found.spending)
-                continue
-            todo.append(unit)
-            kept = set_aside(self.config.out, folder)
-            if kept is not None and not fresh:
-                self.progress.note(f"{unit} was not finished before and begins anew; the old journal is in {kept}")
-        if self.results:
+            if self._request.fresh:
+                try:
+                    set_aside(self.config.out, folder)
+                except JournalError as error:
+                    if error.reason != LOCKED:
+                        raise
+                    self.unit_left(unit, error.message)
+                    continue
+            found = earlier_result(folder, unit)
+            if found is None:
+                todo.append(unit)
+            else:
+                self.results[unit] = found
+                self._batch_budget.add(found.spending)
+        finished = sum(result.status in ENDED for result in self.results.values())
+        if finished:
             self.progress.note(
-                f"{len(self.results)} of {counted(len(units), 'unit')} finished in "
+                f"{finished} of {counted(len(units), 'unit')} finished in "
                 f"{self.config.out} already; --fresh investigates again and keeps what was there in {REPLACED}"
             )
         return todo
@@ -117,87 +243,91 @@ class Investigation:
                 self.progress.note(UNISOLATED)
             yield lab
 
-    async def _investigate(self, unit: UnitName, lab: Lab) -> None:
-        config = self.config
-        settings = RunSettings(
-            agent=config.agent,
-            task=config.task,
-            out=config.out,
-            max_rounds=config.max_rounds,
-            budget=Budget.parse(config.budget),
-            batch=self.batch,
-            seed=config.seed,
-            policy=config.policy,
-            limits=config.limits,
-            config=config.public(),
-        )
-        try:
-            ended = await investigate_unit(unit, lab, settings, self.progress.on_event)
-        except asyncio.CancelledError:
-            # What was found until then is worth a page.
-            self._report(unit, Stopped("interrupted", "INTERRUPTED", "stopped by the user"))
-            raise
-        self._report(unit, ended)
-
-    def _report(self, unit: UnitName, ended: Finished | Stopped) -> None:
+    def _written(self, unit: UnitName, ended: Finished | Stopped) -> UnitResult:
+        """Write a unit's files, as far as the disk takes them; a finding is in the journal all the same."""
         folder = self._folder(unit)
         try:
-            result = write_unit(folder, truth_of(unit), canonical)
-        except JournalError:
-            if isinstance(ended, Finished):
-                raise
-            # It stopped before its run began, so there is nothing to show but why.
-            reason = f"{ended.reason}: {ended.message}"
-            result = UnitResult(folder, unit, self.config.agent, ended.why, reason=reason)
-        self.results.append(result)
-        self.progress.unit_ended(result)
+            return write_unit(folder, truth_of(unit), canonical)
+        except JournalError as error:
+            log.warning("the pages of a unit are not written", unit=str(unit), why=error.message)
+        if isinstance(ended, Finished):
+            return collect(folder, truth_of(unit), canonical)
+        # It may have stopped before its run began, so that there is nothing to show but why.
+        return UnitResult(folder, unit, self.config.agent, _status(ended), reason=f"{ended.reason}: {ended.message}")
 
     def _folder(self, unit: UnitName) -> Path:
-        return unit_folder(self.config.out, self.config.agent, unit)
+        return unit_folder(self.config.out, self.config.agent, unit, self._task)
 
 
-async def investigate(config: Config, wishes: Sequence[Wish], *, up: bool, fresh: bool, dialogue: bool) -> int:
+def _status(stopped: Stopped) -> Literal["paused", "interrupted", "invalid"]:
+    return "invalid" if stopped.why == "failed" else stopped.why
+
+
+async def investigate(config: Config, request: Request) -> int:
     """Investigate units and show what was found.
 
     Args:
         config: Settings.
-        wishes: Which units.
-        up: Start servers for this command only.
-        fresh: Do not keep what earlier runs have finished.
-        dialogue: Print what passes between the agent and its experiments.
+        request: What is to be done.
 
     Returns:
         The exit code.
     """
+    task = task_of(config, request.question)
     await check_names(config)
     check_writable(config.out, "--out")
-    if up:
+    if request.up:
         check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
-    with Progress(Console(stderr=True), dialogue=dialogue) as progress:
+    with Progress(Console(stderr=True)) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
-        investigation = Investigation(config, progress)
+        investigation = Investigation(config, progress, request, task)
         try:
-            await investigation.run(wishes, up=up, fresh=fresh)
+            await investigation.run()
         finally:
+            investigation.close()
             if investigation.results:
-                progress.stage("writing the index")
-                rebuild(config.out, truth_of, canonical=canonical)
-                progress.close()
-                show(results_console(), config.out, investigation.results)
-    return DONE if all(result.status == "concluded" for result in investigation.results) else UNITS_FAILED
+                _conclude(config, investigation, progress, request)
+    if investigation.paused:
+        return INTERRUPTED
+    concluded = all(result.status == "concluded" for result in investigation.results.values())
+    return DONE if concluded and not investigation.not_begun else UNITS_FAILED
+
+
+def _conclude(config: Config, investigation: Investigation, progress: Progress, request: Request) -> None:
+    """Write the index and print the table; whoever stopped at once gets the table alone.
+
+    Raises:
+        JournalError: The disk takes no index; the table was printed.
+    """
+    refused: JournalError | None = None
+    if not investigation.stopped:
+        progress.stage("writing the index")
+        try:
+            rebuild(config.out, truth_of, canonical=canonical)
+        except JournalError as error:
+            refused = error
+    progress.close()
+    show(
+        results_console(),
+        config.out,
+        investigation.ordered,
+        not_begun=investigation.not_begun,
+        again=request.again,
+        whole=bool(request.question),
+    )
+    if refused is not None:
+        raise refused
 
 
 async def check_names(config: Config) -> None:
-    """Refuse an agent or task that does not exist, or a missing key, before anything starts.
+    """Refuse an agent or describer that does not exist, a missing key or price, before anything starts.
 
     Raises:
         UnknownAgentError: Also of a describer; the message lists the valid forms.
         MissingKeyError: The message names the variable.
-        NotFoundError: There is no such task.
         InvalidRequestError: The file of --prices is none.
         CommandError: There is no journal to replay, or a money budget for a model whose price is not known.
     """
-    load_task(config.task)
     agent = agent_of(config)
     facts_of(config.agent, config.prices)  # says now that the file is none
     try:
@@ -235,18 +365,31 @@ def check_price(name: str, prices: Path | None, why: str) -> None:
     )
 
 
-async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
+def task_of(config: Config, question: str = "") -> Task:
+    """Return the task that the settings name.
+
+    Raises:
+        NotFoundError: There is no such task; the message names those that exist.
+        InvalidRequestError: The task file cannot be used; the message says why.
+        PreconditionError: The task takes a question, and there is none.
+    """
+    return read_task_file(config.task_file) if config.task_file else load_task(config.task, question=question)
+
+
+async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = None) -> list[UnitName]:
     """Return the units of a wish.
 
     Raises:
         NotFoundError: There is no such subject; the message names those that exist.
         CommandError: The subject has no such layer or unit.
+        InvalidRequestError: The task is not for such units.
     """
     info = await servers.subject.info(wish.model, Terms.within(_ASK_S))
     sizes = {layer.name: layer.units for layer in info.layers}
-    return [
-        UnitName(info.name, layer, index) for layer, indices in wish.choose(sizes, seed).items() for index in indices
-    ]
+    found = wish.choose(sizes, seed)
+    if task is not None:
+        refuse_units(task, info, found)
+    return [UnitName(info.name, layer, index) for layer, indices in found.items() for index in indices]
 
 
 def agent_of(config: Config) -> AgentSettings:
@@ -280,8 +423,20 @@ def keys_of(config: Config) -> BackboneKeys:
     )
 
 
-def show(console: Console, out: Path, results: Sequence[UnitResult]) -> None:
-    """Print the table, what failed, and where the report is."""
-    show_table(console, results)
-    show_failures(console, results)
-    console.print(Text.assemble("Report: ", (str((out / INDEX).resolve()), "bold")), soft_wrap=True)
+def show(
+    console: Console,
+    out: Path,
+    results: Sequence[UnitResult],
+    *,
+    not_begun: int = 0,
+    again: CommandLine | None = None,
+    whole: bool = False,
+) -> None:
+    """Print the table, or the whole answers instead; which units have none, how to go on, and where the report is."""
+    if whole:
+        show_answers(console, results)
+    else:
+        show_table(console, results)
+    show_failures(console, results, not_begun, again)
+    if (out / INDEX).exists():
+        console.print(Text.assemble("Report: ", (str((out / INDEX).resolve()), "bold")), soft_wrap=True)

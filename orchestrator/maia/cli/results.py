@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maia.cli.command_line import CommandLine
 from maia.cli.words import clock, counted
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.report import UnitResult
@@ -80,39 +81,82 @@ def money(usd: float | None) -> str:
     return "–" if usd is None else f"${usd:,.2f}"
 
 
-def show_failures(console: Console, results: Sequence[UnitResult]) -> None:
-    """Say why units have no finding, and what to do."""
+def show_answers(console: Console, results: Sequence[UnitResult]) -> None:
+    """Print each answer in whole, under its unit where there are several."""
+    for result in results:
+        if result.status != "concluded":
+            continue
+        if len(results) > 1:
+            console.print(Text(visible(str(result.unit)), style="bold"))
+        console.print(Text(visible(result.description)), soft_wrap=not console.is_terminal)
+        console.print()
+
+
+def show_failures(
+    console: Console, results: Sequence[UnitResult], not_begun: int = 0, again: CommandLine | None = None
+) -> None:
+    """Say why units have no finding, and with which command to go on.
+
+    Args:
+        console: Where.
+        results: Of all units; those that were concluded need no word.
+        not_begun: How many units were not begun.
+        again: The command that was given, where it can be given again.
+    """
     failed = [result for result in results if result.status != "concluded"]
-    if not failed:
-        return
-    console.print(Text(f"{counted(len(failed), 'unit')} without a finding:", style="bold"))
+    if failed:
+        console.print(Text(f"{counted(len(failed), 'unit')} without a finding:", style="bold"))
     for result in failed:
         console.print(Text(f"  {result.unit}: {why(result)}"), soft_wrap=True)
-    if any(result.status != "no_conclusion" for result in failed):
-        console.print(
-            Text("maia run into the same folder investigates these anew and leaves finished units as they are.")
+    if not_begun:
+        console.print(Text(f"{counted(not_begun, 'unit')} not begun", style="bold"))
+    undecided = [result for result in failed if result.status == "no_conclusion"]
+    if not_begun or len(failed) > len(undecided):
+        _show_command(
+            console,
+            "To go on with what is not finished, and leave what is as it is:",
+            again.going_on() if again else None,
+            "maia run with the same flags goes on with these, and leaves finished units as they are.",
         )
-    if any(result.status == "no_conclusion" for result in failed):
-        console.print(Text("More --max-rounds may lead to a conclusion; --fresh investigates finished units again."))
+    if undecided:
+        most = max(result.rounds for result in undecided)
+        _show_command(
+            console,
+            "To investigate anew those without a conclusion, with more rounds:",
+            again.anew((result.unit for result in undecided), max_rounds=min(1000, 2 * max(1, most)))
+            if again
+            else None,
+            "More --max-rounds may lead to a conclusion; --fresh investigates finished units again.",
+        )
+
+
+def _show_command(console: Console, what_for: str, command: str | None, otherwise: str) -> None:
+    """Print a command on a line of its own, to be pasted."""
+    lines = [what_for, f"  {command}"] if command else [otherwise]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def why(result: UnitResult) -> str:
     """Return in one line why a unit has no finding."""
     if result.status == "interrupted":
         return "interrupted"
+    if result.reason.startswith("PAUSED: "):
+        return result.reason.removeprefix("PAUSED: ")
     return f"{result.status.replace('_', ' ')}: {one_line(visible(result.reason), 500)}"
 
 
 def _cost(results: Sequence[UnitResult]) -> str:
     known = sum(result.usd for result in results if result.usd is not None)
-    unknown = sum(result.usd is None for result in results)
+    unknown = sum(result.tokens > 0 and result.usd is None for result in results)
     return money(known) + (f" and the unknown cost of {counted(unknown, 'unit')}" if unknown else "")
 
 
 def _label(result: UnitResult) -> Text:
     if result.status != "concluded":
         return Text(result.status.replace("_", " "), style="red")
-    return Text("\n".join(one_line(visible(label), 80) for label in result.labels), style="bold")
+    lines = result.labels or (result.headline,)
+    return Text("\n".join(one_line(visible(line), 80) for line in lines), style="bold")
 
 
 def _mark(result: UnitResult) -> Text:

@@ -1,4 +1,7 @@
-"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up."""
+"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up.
+
+A run that an earlier process has begun is gone through from the start: what is journaled of it is taken from there.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
+from maia.orchestrator.answers import Answer, answer_to_json
 from maia.orchestrator.budget import Ledger, Standing
 from maia.orchestrator.context import UNLIMITED, ContextLimits, fitted
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, PartEvent, PicturePart, UserMessage, Why
-from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.parsing import ParsedReply, parse_reply
+from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task
@@ -33,6 +38,8 @@ class Agent:
         task: What is asked.
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
+        pause: Asked before every round.
+        unit: The unit in words, for tasks whose text names it.
         limits: Of one request to the backbone.
         ledger: What the run may spend and has spent; it must listen to the journal.
         cost: What a reply cost in US dollars, None where nobody knows.
@@ -44,6 +51,8 @@ class Agent:
     task: Task
     system_prompt: str
     max_rounds: int
+    pause: Pause = field(default_factory=Pause)
+    unit: str = ""
     limits: ContextLimits = UNLIMITED
     ledger: Ledger = field(default_factory=Ledger)
     cost: Callable[[TokenUsage], float | None] = lambda _: None
@@ -55,45 +64,47 @@ class Agent:
             The conclusion, or "no_conclusion" when there was none after the final instructions.
 
         Raises:
+            PausedError: It was asked to pause.
             BackboneError: The backbone cannot answer.
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        started = time.monotonic()
-        message, _ = self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])
-        messages = [message]
-        conclusion: Conclusion | None = None
+        task = self.task.task_prompt(rounds=self.max_rounds, unit=self.unit)
+        messages = [(self._said(0) or self._say(0, "task", [Text(task)]))[0]]
+        conclusion: Answer | None = None
         last, told = self.max_rounds, False  # the last round; whether the agent knows that its budget is nearly spent
         number = rounds = 0
         while number < last + FINAL_REPLIES:
             number += 1
+            self.pause.check()
             reply = await self._query(number, messages)
-            parsed = parse_reply(reply.text)
+            parsed = parse_reply(reply.text, self.task.form)
             in_rounds = number <= last
             rounds = min(number, last)
+            said = self._said(number)
             # Of a conclusion that was cut the last label may be half a one.
-            if concludes(parsed, code_counts=in_rounds) and not reply.cut:
+            if said is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
             messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
-            if number == last + FINAL_REPLIES:
+            if said is None and number == last + FINAL_REPLIES:
                 break
-            why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
-            standing, remark = self.ledger.remark(told=told, in_rounds=in_rounds)
-            parts = [*parts, Text(remark)]
-            if number == last or standing == "spent":
-                why, parts = "final", [*parts, Text(self.task.reminder("final"))]
-            message, said = self._say(number, why, parts, standing)
+            if said is None:
+                why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
+                reminded = self._reminded(why, parts, is_last=number == last, in_rounds=in_rounds, told=told)
+                said = self._say(number, *reminded)
+            message, event = said
             messages.append(message)
-            last = number if said.why == "final" else last
-            told = told or said.budget != ""
+            last = number if event.why == "final" else last
+            told = told or event.budget != ""
         finished = Finished(
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
             labels=list(conclusion.labels) if conclusion else [],
+            answer=answer_to_json(conclusion) if conclusion else {},
             rounds=rounds,
             tool_calls=self.record.tool_calls,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(self.record.journal.seconds, 3),
             usage=dict(self.ledger.spending.usage),
             usd=self.ledger.spending.usd,
         )
@@ -101,6 +112,8 @@ class Agent:
         return finished
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
+        if (known := self.record.reply(number)) is not None:
+            return known
         started = time.monotonic()
         reply = await self.backbone.reply(self.system_prompt, fitted(self.system_prompt, messages, self.limits))
         event = BackboneReply(
@@ -149,11 +162,26 @@ class Agent:
             parts.append(Text(self.task.reminder("cut_block")))
         return parts
 
+    def _reminded(
+        self, why: Why, parts: list[Part], *, is_last: bool, in_rounds: bool, told: bool
+    ) -> tuple[Why, list[Part], Standing]:
+        """Add to a message what the agent must know of its rounds and its budget."""
+        standing, remark = self.ledger.remark(told=told, in_rounds=in_rounds)
+        parts = [*parts, Text(remark)]
+        if is_last or standing == "spent":
+            return "final", [*parts, Text(self.task.reminder("final"))], standing
+        return why, parts, standing
+
     def _say(self, number: int, why: Why, parts: list[Part], standing: Standing = "") -> tuple[Message, UserMessage]:
         merged = merge_text(parts)
         event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in merged], budget=standing)
         self.record.journal.append(event, sync=True)
         return Message("user", named(merged, event.parts)), event
+
+    def _said(self, number: int) -> tuple[Message, UserMessage] | None:
+        """Return the message after reply `number` that an earlier process wrote, None if none did."""
+        message = self.record.message(number)
+        return None if message is None else (message, self.record.tape.messages[number])
 
 
 def named(parts: Sequence[Part], events: Sequence[PartEvent]) -> tuple[Part, ...]:

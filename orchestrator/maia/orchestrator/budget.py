@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from string import Template
@@ -97,6 +97,11 @@ class Spending:
             spending.note(event)
         return spending
 
+    @classmethod
+    def of_journal(cls, events: Iterable[Event], voided: Iterable[Iterable[Event]]) -> Spending:
+        """Return what a run has spent whose journal holds these events, and these that no longer stand."""
+        return cls.of(paid(events, voided))
+
     @property
     def tokens(self) -> int:
         """Of all kinds."""
@@ -121,6 +126,15 @@ class Spending:
     def _pay(self, usage: Mapping[str, int], usd: float | None) -> None:
         self.usage.update(usage)
         self.usd = None if usd is None or self.usd is None else self.usd + usd
+
+
+def paid(events: Iterable[Event], voided: Iterable[Iterable[Event]]) -> Iterator[Event]:
+    """Go through the events of a journal that say what was spent: of those that no longer stand, what was paid for."""
+    for list_ in voided:
+        for event in list_:
+            if isinstance(event, DescriberReply):
+                yield event
+    yield from events
 
 
 @dataclass(slots=True)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
+import errno
+from pathlib import Path
+from typing import Final
+
+from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, PreconditionError
+
+LOCKED: Final = "JOURNAL_LOCKED"
+"""Reason of a JournalError: another process writes this journal."""
+
+DISK_FULL: Final = "DISK_FULL"
+UNWRITABLE: Final = "FOLDER_UNWRITABLE"
+"""Reasons of a JournalError that the disk has raised."""
 
 
 class UnknownAgentError(InvalidRequestError):
@@ -31,3 +42,27 @@ class JournalError(MaiaError):
     """A journal that cannot be read or written; the message names file and line."""
 
     default_reason = "JOURNAL_UNUSABLE"
+
+
+class SandboxFailedError(InternalError):
+    """The sandbox host failed a block through no fault of the block; with `passing`, a new session may do, later."""
+
+    default_reason = "SANDBOX_FAILED"
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+def refused(path: Path, error: OSError, advice: str = "") -> JournalError:
+    """Return what to say of a disk that refuses to be written.
+
+    Args:
+        path: What was to be written.
+        error: The system's answer.
+        advice: What to do, where the system's answer alone does not say it.
+    """
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    hint = "make room and run the same again" if full else advice
+    message = f"{path} cannot be written: {error.strerror or error}{f'; {hint}' if hint else ''}"
+    return JournalError(message, reason=DISK_FULL if full else UNWRITABLE)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from maia.cli.finished import REPLACED, earlier_result, set_aside
+from maia.cli.results import canonical, truth_of
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter
-from maia.orchestrator.report import unit_folders
+from maia.orchestrator.report import unit_folders, write_unit
 
 UNIT = UnitName("scene-neurons", "mono", 3)
 STARTED = RunStarted(
@@ -45,6 +46,16 @@ def test_only_a_run_that_came_to_its_end_is_kept(tmp_path: Path) -> None:
     assert found is not None
     assert found.labels == ("red",)
     assert found.truth is not None
+
+
+def test_a_derived_result_answers_for_a_journal_that_has_not_changed(tmp_path: Path) -> None:
+    for name, end, kept in (("done", FINISHED, True), ("stopped", STOPPED, False)):
+        folder = journal(tmp_path / name, STARTED, end)
+        write_unit(folder, truth_of(UNIT), canonical)
+        assert (earlier_result(folder, UNIT) is not None) is kept
+    with (tmp_path / "done" / FILE_NAME).open("ab") as file:
+        file.write(b"damaged\n")
+    assert earlier_result(tmp_path / "done", UNIT) is None
 
 
 def test_what_makes_room_is_kept_and_reports_leave_it_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from maia.orchestrator.conversation import Message, Picture, Reply, Text, TokenU
 from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.events import Finished, PicturePart, UserMessage
 from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.pausing import Pause, PausedError
 from maia.orchestrator.protocols import Shown
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import load_task
@@ -226,3 +227,25 @@ async def test_old_pictures_give_way_to_their_names_as_the_journal_knows_them(tm
     assert "[picture img-1 was shown here; display it again to see it]" in backbone.seen[3][2].text
     parts = [part for event in JournalReader(tmp_path).events if isinstance(event, UserMessage) for part in event.parts]
     assert [part.image_id for part in parts if isinstance(part, PicturePart)] == ["img-1", "img-2", "img-3"]
+
+
+async def test_a_pause_lets_the_round_be_finished_and_its_results_be_journaled(tmp_path: Path) -> None:
+    pause = Pause()
+
+    class Asking(EchoBench):
+        async def run(self, number: int, code: str) -> Shown:
+            if "second" in code:
+                pause.ask("enough for today")
+            return await EchoBench.run(self, number, code)
+
+    backbone, bench = PreparedBackbone([code("first"), code("second", "third"), CONCLUSION]), Asking()
+    with JournalWriter(tmp_path) as journal:
+        task = load_task("neuron_description")
+        agent = Agent(backbone, bench, Record(journal), task, "system", 10, pause)
+        with pytest.raises(PausedError, match="enough for today"):
+            await agent.run()
+    assert [ran for _, ran in bench.ran] == ["first", "second", "third"]
+    assert len(backbone.seen) == 2
+    last = JournalReader(tmp_path).events[-1]
+    assert isinstance(last, UserMessage)
+    assert (last.round, last.why) == (2, "results")

@@ -1,7 +1,10 @@
 """The journal: what was written comes back, and what was torn or altered is noticed."""
 
+import errno
 import os
+import re
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maia.orchestrator.conversation import Picture
-from maia.orchestrator.errors import JournalError
+from maia.orchestrator.errors import DISK_FULL, LOCKED, JournalError
 from maia.orchestrator.events import BlockOutput, BlockStarted, Event, Finished
-from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter, decode_line, encode_line, picture_path
+from maia.orchestrator.journal import (
+    FILE_NAME,
+    WRITER,
+    JournalReader,
+    JournalWriter,
+    decode_line,
+    encode_line,
+    picture_path,
+)
 
 TRICKY = 'tricky: ,"event":{ \n \u2028 é \x85'
 EVENTS: list[Event] = [
@@ -82,9 +93,9 @@ def test_a_line_break_that_a_fault_put_into_a_line_does_not_cut_the_journal(tmp_
 
 
 def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
-    whole = write(tmp_path).replace(b'{"format":1,', b'{"format":2,')
+    whole = write(tmp_path).replace(b'{"format":2,', b'{"format":3,')
     (tmp_path / FILE_NAME).write_bytes(whole)
-    with pytest.raises(JournalError, match="format 2"):
+    with pytest.raises(JournalError, match="format 3"):
         JournalReader(tmp_path)
 
 
@@ -92,11 +103,11 @@ def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
 def test_a_later_format_or_a_damaged_whole_line_is_never_cut_off(tmp_path: Path, line: int) -> None:
     write(tmp_path)
     lines = (tmp_path / FILE_NAME).read_bytes().splitlines(keepends=True)
-    lines[line] = lines[line].replace(b'{"format":1,', b'{"format":2,')
+    lines[line] = lines[line].replace(b'{"format":2,', b'{"format":3,')
     written = b"".join(lines)
     (tmp_path / FILE_NAME).write_bytes(written)
     for opened in (JournalReader, JournalWriter):
-        with pytest.raises(JournalError, match="format 2"):
+        with pytest.raises(JournalError, match="format 3"):
             opened(tmp_path)
     assert (tmp_path / FILE_NAME).read_bytes() == written
 
@@ -137,9 +148,37 @@ def test_a_full_disk_is_a_clear_error_and_the_journal_stays_whole(tmp_path: Path
     assert [event.kind for event in JournalReader(tmp_path).events][3:] == ["finished"]
 
 
-def test_two_writers_of_one_journal_are_refused(tmp_path: Path) -> None:
-    with JournalWriter(tmp_path), pytest.raises(JournalError, match="another run"):
-        JournalWriter(tmp_path)
+def test_two_writers_of_one_journal_are_refused_and_the_first_is_named(tmp_path: Path) -> None:
+    named = rf"is being written by process {os.getpid()} on host {re.escape(socket.gethostname())}; wait for it"
+    with JournalWriter(tmp_path):
+        with pytest.raises(JournalError, match=named) as caught:
+            JournalWriter(tmp_path)
+        assert caught.value.reason == LOCKED
+        (tmp_path / WRITER).unlink()
+        with pytest.raises(JournalError, match="is being written by another process"):
+            JournalWriter(tmp_path)
+    assert not (tmp_path / WRITER).exists()
+
+
+def test_what_a_killed_writer_leaves_locks_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / WRITER).write_text("1 elsewhere\n")
+    with JournalWriter(tmp_path) as journal:
+        journal.append(EVENTS[0])
+    assert len(JournalReader(tmp_path).events) == 1
+
+
+def test_a_full_disk_has_a_reason_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with JournalWriter(tmp_path) as journal:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(
+                JournalError, match="No space left on device; make room and run the same again"
+            ) as caught:
+                journal.append(EVENTS[0], sync=True)
+        assert caught.value.reason == DISK_FULL
 
 
 def test_an_unwritable_folder_is_a_clear_error(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from maia.orchestrator.errors import JournalError
+from maia.orchestrator.errors import refused
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -26,4 +26,4 @@ def write_whole(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise JournalError(f"{path} cannot be written: {error.strerror}") from error
+        raise refused(path, error) from error

@@ -172,7 +172,7 @@ def test_the_index_acts_on_nothing_that_was_written_to_it(tmp_path: Path) -> Non
         )
         for text in HOSTILE
     ]
-    rows.append(UnitResult(folder=folder, unit=unit, agent="a", status="failed", reason=HOSTILE[2]))
+    rows.append(UnitResult(folder=folder, unit=unit, agent="a", status="invalid", reason=HOSTILE[2]))
     page = Page(write_index(tmp_path, rows).read_text(encoding="utf-8"))
     check(page)
     assert set(page.addresses) == {

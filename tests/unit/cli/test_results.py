@@ -1,0 +1,100 @@
+"""The table that a command ends with, and what it says of units without a finding."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from maia.cli.command_line import CommandLine
+from maia.cli.results import canonical, show_failures, show_table, truth_of
+from maia.orchestrator.events import UnitName
+from maia.orchestrator.report import UnitResult
+from maia.services.scenes.labels import canonical_label
+
+UNIT = UnitName("scene-neurons", "mono", 3)
+
+
+def result(status: str = "concluded", unit: UnitName = UNIT, **more: object) -> UnitResult:
+    return UnitResult(folder=Path("x"), unit=unit, agent="scripted", status=status, **more)  # type: ignore[arg-type]
+
+
+def plain() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_table_marks_what_equals_the_truth() -> None:
+    console = plain()
+    rows = [
+        result(labels=("red",), truth="red", matched=True),
+        result(labels=("blue",), truth="red", matched=False),
+        result("invalid", truth="red", reason="SERVER_UNAVAILABLE: gone"),
+    ]
+    show_table(console, rows)
+    show_failures(console, rows)
+    assert "✓" in shown(console)
+    assert "✗" in shown(console)
+    assert "1 of 2 labels equal to the truth" in shown(console)
+    assert "1 unit without a finding" in shown(console)
+    assert "SERVER_UNAVAILABLE: gone" in shown(console)
+
+
+def test_units_without_a_truth_have_no_column_for_it() -> None:
+    console = plain()
+    show_table(console, [result(labels=("red",))])
+    assert "truth" not in shown(console)
+
+
+def test_the_truth_is_known_of_synthetic_units_only() -> None:
+    truth = truth_of(UNIT)
+    assert truth is not None
+    assert canonical(truth) == canonical_label(truth) == truth
+    assert truth_of(UnitName("scene-neurons", "mono", 10_000)) is None
+    assert truth_of(UnitName("scene-neurons", "gone", 0)) is None
+    assert truth_of(UnitName("scenes-cnn", "layer3", 0)) is None
+
+
+def test_text_of_an_agent_cannot_move_the_cursor_or_style_the_terminal() -> None:
+    hostile = "\x1b[2J\x1b]0;owned\x07[red]label[/red]\r\u202egnp"
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    show_table(console, [result(labels=(hostile,))])
+    show_failures(console, [result("invalid", reason=hostile)])
+    for harm in ("\x1b[2J", "\x1b]0;", "\x07", "\u202e"):
+        assert harm not in shown(console)
+    assert "[red]label[/red]" in shown(console)
+
+
+def test_what_is_not_finished_is_listed_with_the_command_that_goes_on() -> None:
+    console = plain()
+    rows = [
+        result(),
+        result("paused", reason="PAUSED: paused by the user"),
+        result("unfinished", UnitName("m", "l", 2), reason="is being written by process 7 on host h"),
+    ]
+    show_failures(console, rows, 40, CommandLine("run", {"model": "m", "fresh": True, "up": True}))
+    lines = [line.strip() for line in shown(console).splitlines()]
+    assert "2 units without a finding:" in lines
+    assert "scene-neurons mono:3: paused by the user" in lines
+    assert "m l:2: unfinished: is being written by process 7 on host h" in lines
+    assert "40 units not begun" in lines
+    assert lines[-1].endswith(" run --model m --up")
+
+
+def test_units_without_a_conclusion_are_investigated_anew_by_name() -> None:
+    console = plain()
+    rows = [result(), result("no_conclusion", UnitName("m", "l", 2), rounds=25), result("no_conclusion", rounds=25)]
+    show_failures(console, rows, again=CommandLine("run", {"model": "m", "num_of_units": 3, "max_rounds": 25}))
+    (command,) = [line for line in shown(console).splitlines() if " run " in line]
+    assert command.endswith(" run --model m --max-rounds 50 --units l=2:mono=3 --fresh")
+
+
+def test_nothing_is_said_where_all_is_well() -> None:
+    console = plain()
+    show_failures(console, [result()], again=CommandLine("run"))
+    assert shown(console) == ""
