@@ -216,7 +216,7 @@ async def test_old_pictures_give_way_to_their_names_as_the_journal_knows_them(tm
             self.record.image_ids[picture.sha256] = f"img-{number}"
             return Shown((Text(f"round {number}"), picture), ok=True)
 
-    backbone = PreparedBackbone([code(name) for name in "abc"] + [CONCLUSION])
+    backbone = PreparedBackbone([code("a"), code("b"), code("c"), CONCLUSION])
     with JournalWriter(tmp_path) as journal:
         record = Record(journal)
         task = load_task("neuron_description")
