@@ -25,6 +25,7 @@ from tests.unit.orchestrator.agents.loopback import Answer, Request, loopback
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.agents.models import facts_of
 from maia.orchestrator.agents.registry import open_backbone
+from maia.orchestrator.agents.rules import Vendor as Vendors
 from maia.orchestrator.agents.rules import broken_rules
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.api_text import api_text
@@ -71,7 +72,7 @@ class Vendor:
 
     def answer(self, request: Request) -> Answer:
         body = request.json
-        vendor = "anthropic" if isinstance(self.billing, AnthropicBilling) else "openai"
+        vendor: Vendors = "anthropic" if isinstance(self.billing, AnthropicBilling) else "openai"
         assert broken_rules(vendor, body, pictures=self.most_pictures) == []
         blocks = [
             block

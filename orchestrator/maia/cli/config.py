@@ -104,7 +104,7 @@ class Config(BaseModel):
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
-        return None if path is None else path.expanduser()
+        return path and path.expanduser()
 
     @field_validator("budget", "batch_budget")
     @classmethod

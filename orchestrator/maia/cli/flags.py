@@ -13,6 +13,7 @@ import typer
 _SETTINGS = "Settings"
 _BUDGET = "What it may cost"
 _SERVERS = "Servers"
+_BUDGET = "What it may cost"
 _LIMITS = "Limits of a code block"
 _SANDBOX = "The sandbox"
 _UNITS = "Which units"
@@ -172,42 +173,6 @@ LimitField = Annotated[
         rich_help_panel=_AGENT,
     ),
 ]
-MaxRounds = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "--path2save",
-        metavar="FOLDER",
-        help="Where they go.",
-        show_default="results",
-        rich_help_panel=_RESULTS,
-    ),
-]
-Fresh = Annotated[
-    bool,
-    typer.Option(
-        "--fresh",
-        help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
-        rich_help_panel=_RESULTS,
-    ),
-]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
-]
-
 ContextTokens = Annotated[
     int | None,
     typer.Option(
@@ -266,4 +231,39 @@ Prices = Annotated[
         "cache_read = 1, cache_write = 1}}].",
         rich_help_panel=_BUDGET,
     ),
+]
+MaxRounds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "--path2save",
+        metavar="FOLDER",
+        help="Where they go.",
+        show_default="results",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
 ]

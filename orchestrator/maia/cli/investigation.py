@@ -103,6 +103,7 @@ class Investigation:
         self._budget = BatchBudget(Budget.parse(config.batch_budget))
         self._order: dict[UnitName, int] = {}
         self._pause = Pause()
+        self._batch_budget = BatchBudget(Budget.parse(config.batch_budget))
         self._view = BatchView(progress, 0, config.max_rounds, dialogue=request.dialogue)
         self._check: Callable[[], None] = lambda: None
         # One thread: rendering holds the interpreter's lock, and several would keep the event loop waiting.
@@ -227,6 +228,7 @@ class Investigation:
                 todo.append(unit)
             else:
                 self.results[unit] = found
+                self._batch_budget.add(found.spending)
         finished = sum(result.status in ENDED for result in self.results.values())
         if finished:
             self.progress.note(
@@ -321,12 +323,11 @@ def _conclude(config: Config, investigation: Investigation, progress: Progress, 
 
 
 async def check_names(config: Config) -> None:
-    """Refuse an agent that does not exist, or a missing key, before anything starts.
+    """Refuse an agent or describer that does not exist, a missing key or price, before anything starts.
 
     Raises:
         UnknownAgentError: Also of a describer; the message lists the valid forms.
         MissingKeyError: The message names the variable.
-        NotFoundError: There is no such task.
         InvalidRequestError: The file of --prices is none.
         CommandError: There is no journal to replay, or a money budget for a model whose price is not known.
     """

@@ -148,7 +148,7 @@ def why(result: UnitResult) -> str:
 
 def _cost(results: Sequence[UnitResult]) -> str:
     known = sum(result.usd for result in results if result.usd is not None)
-    unknown = sum(result.usd is None for result in results)
+    unknown = sum(result.tokens > 0 and result.usd is None for result in results)
     return money(known) + (f" and the unknown cost of {counted(unknown, 'unit')}" if unknown else "")
 
 

@@ -75,6 +75,12 @@ def run(
     base_url: flags.BaseUrl = None,
     max_tokens: flags.MaxTokens = None,
     limit_field: flags.LimitField = None,
+    context_tokens: flags.ContextTokens = None,
+    describer: flags.Describer = None,
+    describer_base_url: flags.DescriberBaseUrl = None,
+    budget: flags.Budget = None,
+    batch_budget: flags.BatchBudget = None,
+    prices: flags.Prices = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -90,15 +96,9 @@ def run(
             metavar="FILE", help="A task of your own, in TOML; docs/tasks.md says how.", rich_help_panel=_AGENT
         ),
     ] = None,
-    context_tokens: flags.ContextTokens = None,
-    describer: flags.Describer = None,
-    describer_base_url: flags.DescriberBaseUrl = None,
     max_rounds: flags.MaxRounds = None,
     seed: flags.Seed = None,
     jobs: flags.Jobs = None,
-    budget: flags.Budget = None,
-    batch_budget: flags.BatchBudget = None,
-    prices: flags.Prices = None,
     out: flags.Out = None,
     fresh: flags.Fresh = False,
     debug: flags.Debug = False,

@@ -87,7 +87,7 @@ class BatchResult:
         ended: How those ended that were begun, in the order of their ends.
         left: Why units were left alone that another run is writing.
         not_begun: In the order of the list.
-        given_up: Why no further units were begun; empty unless failures were the cause.
+        given_up: Why no further units were begun; empty unless failures or the budget were the cause.
     """
 
     ended: dict[UnitName, Finished | Stopped] = field(default_factory=dict)
@@ -131,9 +131,8 @@ async def run_batch(
     def investigate(unit: UnitName, on_event: Callable[[Event], None]) -> Awaitable[Finished | Stopped]:
         return investigate_unit(unit, lab, settings, on_event, pause=pause)
 
-    return await Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause, budget=settings.batch).run(
-        units
-    )
+    batch = Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause, budget=settings.batch)
+    return await batch.run(units)
 
 
 class Batch:

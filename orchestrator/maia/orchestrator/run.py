@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -228,7 +228,7 @@ class _Run:
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
-        study.describer = self._describing(record, ledger, record.journal.events)
+        study.describer = self._describing(record, ledger)
         restore(tape, images, study)
         gateway = Gateway(study, record, transcript, self._call_limits(), self.settings.tools)
         workbench = SandboxWorkbench(
@@ -264,12 +264,13 @@ class _Run:
         finally:
             await workbench.close()
 
-    def _describing(self, record: Record, ledger: Ledger, earlier: Iterable[Event]) -> BackboneDescriber | None:
-        """Return the backbone that describes, None for the description server; `earlier` are the journal's events."""
+    def _describing(self, record: Record, ledger: Ledger) -> BackboneDescriber | None:
+        """Return the backbone that describes, knowing what the journal holds; None for the description server."""
         describing = self.lab.describing
         if describing is None:
             return None
-        return BackboneDescriber(describing.backbone, record, ledger, describing.facts.usd, answered(earlier))
+        known = answered(record.journal.events)
+        return BackboneDescriber(describing.backbone, record, ledger, describing.facts.usd, known)
 
     def _call_limits(self) -> GatewayLimits:
         calls = self.settings.budget.calls

@@ -25,8 +25,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def config(keys: dict[str, str] = KEYS, **flags: object) -> Config:
-    return load_config(flags, keys)
+def config(**flags: object) -> Config:
+    return load_config(flags, KEYS)
 
 
 async def refusal_of(config: Config) -> str:
@@ -61,7 +61,7 @@ def test_budgets_may_stand_in_the_file_and_in_the_environment(tmp_path: Path) ->
 
 @pytest.mark.parametrize("flag", ["budget", "batch_budget"])
 async def test_a_money_budget_needs_a_known_price(tmp_path: Path, flag: str) -> None:
-    spends = {flag: "usd=2", "agent": "compatible:qwen", **URL}
+    spends: dict[str, object] = {flag: "usd=2", "agent": "compatible:qwen", **URL}
     said = await refusal_of(config(**spends))
     assert said.startswith(f"--{flag.replace('_', '-')} usd=2 needs the price of compatible:qwen, which is not known")
     assert "--prices FILE" in said
@@ -89,7 +89,9 @@ async def test_an_unknown_describer_is_refused_with_those_that_exist(name: str) 
 
 
 async def test_the_describers_key_and_address_are_asked_for_at_the_start() -> None:
-    said = await refusal_of(config({"ANTHROPIC_API_KEY": "k"}, agent="claude-opus-5-5", describer="gpt-5.1"))
+    said = await refusal_of(
+        load_config({"agent": "claude-opus-5-5", "describer": "gpt-5.1"}, {"ANTHROPIC_API_KEY": "k"})
+    )
     assert said == "gpt-5.1 needs a key: set the environment variable OPENAI_API_KEY"
     said = await refusal_of(config(agent="claude-opus-5-5", describer="compatible:qwen"))
     assert "compatible:qwen needs the address of its server" in said

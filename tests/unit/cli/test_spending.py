@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maia.cli.spending import Spending, Spent
-from maia.orchestrator.events import BackboneReply, UnitName
+from maia.orchestrator.events import BackboneReply, DescriberReply, UnitName
 
 UNITS = [UnitName("m", "l", index) for index in range(3)]
 
@@ -45,3 +45,14 @@ def test_replies_without_tokens_cost_nothing() -> None:
     spending = Spending()
     spending.note(UNITS[0], BackboneReply(round=1, text="", model="scripted", seconds=0.0, usage={"input": 0}))
     assert spending.total == Spent(0, 0.0)
+
+
+def test_what_describers_cost_counts_and_replies_bring_their_price() -> None:
+    spending = Spending()
+    paid = BackboneReply(round=1, text="", model="m", seconds=0.0, usage={"input": 10}, usd=0.5)
+    described = DescriberReply(
+        call=1, index=0, digest="d", text="", model="d", seconds=0.0, usage={"input": 4}, usd=0.25
+    )
+    spending.note(UNITS[0], paid)
+    spending.note(UNITS[0], described)
+    assert spending.total == Spent(14, 0.75)

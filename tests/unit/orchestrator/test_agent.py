@@ -68,7 +68,7 @@ async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10,
     backbone, bench = PreparedBackbone(list(replies)), EchoBench()
     with JournalWriter(folder) as journal:
         asked = task or load_task("neuron_description")
-        agent = Agent(backbone, bench, Record(journal), asked, "system", max_rounds, "unit 3 of the layer mono")
+        agent = Agent(backbone, bench, Record(journal), asked, "system", max_rounds, unit="unit 3 of the layer mono")
         finished = await agent.run()
     events = JournalReader(folder).events
     assert isinstance(events[-1], Finished)
@@ -269,7 +269,7 @@ async def test_old_pictures_give_way_to_their_names_as_the_journal_knows_them(tm
             self.record.image_ids[picture.sha256] = f"img-{number}"
             return Shown((Text(f"round {number}"), picture), ok=True)
 
-    backbone = PreparedBackbone([code(name) for name in "abc"] + [CONCLUSION])
+    backbone = PreparedBackbone([code("a"), code("b"), code("c"), CONCLUSION])
     with JournalWriter(tmp_path) as journal:
         record = Record(journal)
         task = load_task("neuron_description")

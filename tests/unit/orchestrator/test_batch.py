@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from maia.orchestrator.batch import GIVE_UP_AFTER, Batch, BatchResult, Silent
+from maia.orchestrator.budget import BatchBudget, Budget, Spending
 from maia.orchestrator.errors import DISK_FULL, LOCKED, JournalError
-from maia.orchestrator.events import BlockOutput, Event, Finished, Stopped, UnitName
+from maia.orchestrator.events import BackboneReply, BlockOutput, Event, Finished, Stopped, UnitName
 from maia.orchestrator.pausing import Pause
 from maia.wire.errors import MaiaError, UnavailableError
 
@@ -237,3 +238,20 @@ async def test_a_listener_can_end_the_batch() -> None:
         await batch.run(UNITS)
     assert set(laboratory.interrupted) == {UNITS[1], UNITS[2]}
     assert set(laboratory.begun) == {UNITS[1], UNITS[2]}
+
+
+async def test_on_an_exhausted_budget_no_further_unit_begins() -> None:
+    budget = BatchBudget(Budget(tokens=5))
+    paid = BackboneReply(round=1, text="", model="m", seconds=0.0, usage={"input": 1}, usd=0.0)
+
+    def end(unit: UnitName) -> End:
+        budget.add(Spending.of([paid]))
+        return DONE
+
+    laboratory = Laboratory(end)
+    batch = Batch(laboratory.investigate, jobs=1, listener=Silent(), pause=Pause(), budget=budget)
+    result = await batch.run(UNITS)
+    assert laboratory.begun == UNITS[:5]
+    assert result.not_begun == UNITS[5:]
+    assert result.given_up == "the batch has used 5 tokens of 5 tokens"
+    assert not result.concluded

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from maia.orchestrator.budget import BatchBudget, Budget, Ledger, Spending
-from maia.orchestrator.events import BackboneReply, BlockEnded, DescriberReply, PicturePart, ToolCalled, UserMessage
+from maia.orchestrator.events import (
+    BackboneReply,
+    BlockEnded,
+    DescriberReply,
+    Event,
+    PicturePart,
+    ToolCalled,
+    UserMessage,
+)
 from maia.wire.errors import InvalidRequestError
 
 
@@ -57,7 +65,15 @@ def test_a_budget_that_is_none_is_refused_with_what_is_wrong(text: str, said: st
 
 def test_spending_is_read_from_the_events_of_a_journal() -> None:
     ended = BlockEnded(block=1, status="ok", message="", state="kept", usage={}, at=90.0)
-    events = [reply(100, 0.5), called(1), called(2), described(20, 0.25), shown(3), reply(10, 0.125), ended]
+    events: list[Event] = [
+        reply(100, 0.5),
+        called(1),
+        called(2),
+        described(20, 0.25),
+        shown(3),
+        reply(10, 0.125),
+        ended,
+    ]
     spending = Spending.of(events)
     assert spending.tokens == 130
     assert spending.usd == 0.875
@@ -104,10 +120,11 @@ def test_units_share_the_budget_of_their_batch() -> None:
     first.note(called(2))
     assert batch.spending.calls == 4
     first.note(reply(50, 0.1))
-    assert batch.spent is None
+    assert not batch.spent
     assert second.near == batch.near == "the batch has used 90 tokens of 100 tokens"
     second.note(reply(10, 0.1))
-    assert first.spent == batch.spent == "the batch has used 100 tokens of 100 tokens"
+    spent = "the batch has used 100 tokens of 100 tokens"
+    assert [first.spent, batch.spent] == [spent, spent]
     assert Ledger().spent is None
 
 

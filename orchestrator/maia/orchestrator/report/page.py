@@ -100,6 +100,7 @@ def index_page(rows: Sequence[tuple[UnitResult, str]], page: str) -> str:
             rows=rows,
             page=page,
             default_task=DEFAULT,
+            paid=any(result.tokens for result, _ in rows),
             counts=dict(Counter(result.status for result, _ in rows).most_common()),
             judged=len(judged),
             matched=sum(result.matched is True for result in judged),

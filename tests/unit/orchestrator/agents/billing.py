@@ -112,7 +112,7 @@ def _anthropic(block: Mapping[str, Any], role: str = "system") -> Block:
 
 def _openai(message: Mapping[str, Any]) -> list[Block]:
     content = message["content"]
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
     return [
         Block(
             _hash([message["role"], part]),

@@ -83,7 +83,8 @@ def test_models_with_a_larger_context_take_more_pictures() -> None:
 
 def test_a_file_of_ones_own_completes_and_corrects(own: Path) -> None:
     qwen = facts_of("compatible:qwen:72b", own)
-    assert (qwen.context_tokens, qwen.pictures, qwen.usd(USAGE)) == (32_000, 8, pytest.approx(1.6))
+    assert (qwen.context_tokens, qwen.pictures) == (32_000, 8)
+    assert qwen.usd(USAGE) == pytest.approx(1.6)
     haiku = facts_of("claude-haiku-5-5", own)
     assert haiku.usd(USAGE) == 7.0, "the long price was that of another price"
     assert haiku.context_tokens == 1_000_000
