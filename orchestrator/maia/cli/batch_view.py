@@ -106,7 +106,7 @@ class BatchView:
         place = self._place(result.unit)
         facts = f"{counted(result.rounds, 'round')} · {counted(result.tool_calls, 'call')} · {clock(result.seconds)}"
         if result.status == "concluded":
-            label = one_line(visible("; ".join(result.labels)), _LABEL_CHARS)
+            label = one_line(visible(result.headline), _LABEL_CHARS)
             line = Text.assemble(("✓ ", "green"), f"{place} {result.unit}  ", (label, "bold"), (f"  {facts}", "dim"))
         else:
             mark, style = ("‖", "yellow") if result.status == "paused" else ("✗", "red")

@@ -71,6 +71,7 @@ class Config(BaseModel):
     max_tokens: int = Field(16_000, ge=1)
     limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     task: str = "neuron_description"
+    task_file: Path | None = None
     out: Path = Path("results")
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
@@ -90,11 +91,11 @@ class Config(BaseModel):
     openai_api_key: SecretStr | None = None
     compatible_api_key: SecretStr | None = None
 
-    @field_validator("cache_dir", "out")
+    @field_validator("cache_dir", "out", "task_file")
     @classmethod
-    def _home(cls, path: Path) -> Path:
+    def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
-        return path.expanduser()
+        return path and path.expanduser()
 
     @property
     def limits(self) -> Limits:
@@ -140,6 +141,7 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     values: dict[str, object] = {}
     places: dict[str, str] = {}
     for place, source in sources:
+        _choose_task(values, source, place)
         values.update(source)
         places.update({name: place(name) for name in source})
     try:
@@ -155,6 +157,22 @@ def environment_without_keys(environment: Mapping[str, str] | None = None) -> di
     """Return the environment for processes that need no key, which is every process but this one."""
     environment = os.environ if environment is None else environment
     return {name: value for name, value in environment.items() if name not in KEYS.values()}
+
+
+def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:
+    """Let a task that a later place names stand for a task file of an earlier one, and the other way round.
+
+    Raises:
+        CommandError: One place names both.
+    """
+    if "task" in source and "task_file" in source:
+        raise CommandError(
+            f"{place('task')} and {place('task_file')} name two tasks; leave one out", reason="SETTING_INVALID"
+        )
+    if "task" in source:
+        values.pop("task_file", None)
+    if "task_file" in source:
+        values.pop("task", None)
 
 
 def _check_sandbox(config: Config) -> None:

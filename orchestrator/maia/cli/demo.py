@@ -37,8 +37,9 @@ def demo(
     from maia.cli.config import load_config
     from maia.cli.investigation import Request, investigate
     from maia.cli.units import Wish
+    from maia.orchestrator.tasks.task import DEFAULT
 
-    settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted"})
+    settings = load_config({"out": out, "config": config, "cache_dir": cache_dir, "agent": "scripted", "task": DEFAULT})
     wishes = [Wish.of(model, "manual", units=units, file=None, count=None) for model, units in UNITS]
     code = run_async(investigate(settings, Request(wishes, up=True, fresh=True)))
     typer.echo(_NEXT.format(maia=as_called()))

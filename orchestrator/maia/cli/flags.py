@@ -14,6 +14,9 @@ _SETTINGS = "Settings"
 _SERVERS = "Servers"
 _LIMITS = "Limits of a code block"
 _SANDBOX = "The sandbox"
+_UNITS = "Which units"
+_AGENT = "The agent"
+_RESULTS = "Results"
 
 ConfigFile = Annotated[
     Path | None,
@@ -124,4 +127,60 @@ OutputBytes = Annotated[
     typer.Option(
         "--output-bytes", metavar="BYTES", help="Printed text.", show_default="262144", rich_help_panel=_LIMITS
     ),
+]
+
+# What `maia run` and `maia ask` share.
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.", rich_help_panel=_UNITS)
+]
+Agent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
+        "compatible:NAME or replay:FOLDER.",
+        show_default="scripted",
+        rich_help_panel=_AGENT,
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where a compatible server answers.", rich_help_panel=_AGENT),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Longest reply.", show_default="16000", rich_help_panel=_AGENT),
+]
+LimitField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="max_completion_tokens|max_tokens",
+        help="How a compatible server calls that limit.",
+        show_default="max_completion_tokens",
+        rich_help_panel=_AGENT,
+    ),
+]
+MaxRounds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
 ]

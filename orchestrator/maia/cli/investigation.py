@@ -26,7 +26,7 @@ from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
-from maia.cli.results import canonical, results_console, show_failures, show_table, truth_of
+from maia.cli.results import canonical, results_console, show_answers, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
@@ -41,7 +41,7 @@ from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
-from maia.orchestrator.tasks import load_task
+from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 
@@ -61,6 +61,7 @@ class Request:
         fresh: Do not keep what earlier runs have finished.
         dialogue: Print what passes between agents and their experiments.
         again: The command itself, for what a message tells the user to run.
+        question: Of `maia ask`, whose answer is shown in whole.
     """
 
     wishes: Sequence[Wish]
@@ -69,6 +70,7 @@ class Request:
     fresh: bool = False
     dialogue: bool = False
     again: CommandLine | None = None
+    question: str = ""
 
 
 class Investigation:
@@ -78,6 +80,7 @@ class Investigation:
         config: Settings.
         progress: The view.
         request: What is to be done.
+        task: What is asked.
 
     Attributes:
         results: Of the units that an earlier run had finished, and of those that this one has begun.
@@ -86,13 +89,14 @@ class Investigation:
         stopped: Whether it was stopped at once.
     """
 
-    def __init__(self, config: Config, progress: Progress, request: Request) -> None:
+    def __init__(self, config: Config, progress: Progress, request: Request, task: Task) -> None:
         self.config = config
         self.progress = progress
         self.results: dict[UnitName, UnitResult] = {}
         self.not_begun = 0
         self.stopped = False
         self._request = request
+        self._task = task
         self._order: dict[UnitName, int] = {}
         self._pause = Pause()
         self._view = BatchView(progress, 0, config.max_rounds, dialogue=request.dialogue)
@@ -116,7 +120,9 @@ class Investigation:
         subjects = list(dict.fromkeys(wish.model for wish in request.wishes))
         async with deployment(config, self.progress, up=request.up, subjects=subjects) as where:
             async with connected(where) as servers:
-                named = [unit for wish in request.wishes for unit in await chosen(servers, wish, config.seed)]
+                named = [
+                    unit for wish in request.wishes for unit in await chosen(servers, wish, config.seed, self._task)
+                ]
             units = request.chunk.of_list(list(dict.fromkeys(named)))
             if not units:
                 self.progress.note(f"chunk {request.chunk.index} of {counted(len(named), 'unit')} is empty")
@@ -165,7 +171,7 @@ class Investigation:
         config = self.config
         settings = RunSettings(
             agent=config.agent,
-            task=config.task,
+            task=self._task,
             out=config.out,
             max_rounds=config.max_rounds,
             seed=config.seed,
@@ -250,7 +256,7 @@ class Investigation:
         return UnitResult(folder, unit, self.config.agent, _status(ended), reason=f"{ended.reason}: {ended.message}")
 
     def _folder(self, unit: UnitName) -> Path:
-        return unit_folder(self.config.out, self.config.agent, unit)
+        return unit_folder(self.config.out, self.config.agent, unit, self._task)
 
 
 def _status(stopped: Stopped) -> Literal["paused", "interrupted", "invalid"]:
@@ -267,26 +273,27 @@ async def investigate(config: Config, request: Request) -> int:
     Returns:
         The exit code.
     """
+    task = task_of(config, request.question)
     await check_names(config)
     check_writable(config.out, "--out")
     if request.up:
         check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
     with Progress(Console(stderr=True)) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
-        investigation = Investigation(config, progress, request)
+        investigation = Investigation(config, progress, request, task)
         try:
             await investigation.run()
         finally:
             investigation.close()
             if investigation.results:
-                _conclude(config, investigation, progress, request.again)
+                _conclude(config, investigation, progress, request)
     if investigation.paused:
         return INTERRUPTED
     concluded = all(result.status == "concluded" for result in investigation.results.values())
     return DONE if concluded and not investigation.not_begun else UNITS_FAILED
 
 
-def _conclude(config: Config, investigation: Investigation, progress: Progress, again: CommandLine | None) -> None:
+def _conclude(config: Config, investigation: Investigation, progress: Progress, request: Request) -> None:
     """Write the index and print the table; whoever stopped at once gets the table alone.
 
     Raises:
@@ -300,39 +307,57 @@ def _conclude(config: Config, investigation: Investigation, progress: Progress, 
         except JournalError as error:
             refused = error
     progress.close()
-    show(results_console(), config.out, investigation.ordered, not_begun=investigation.not_begun, again=again)
+    show(
+        results_console(),
+        config.out,
+        investigation.ordered,
+        not_begun=investigation.not_begun,
+        again=request.again,
+        whole=bool(request.question),
+    )
     if refused is not None:
         raise refused
 
 
 async def check_names(config: Config) -> None:
-    """Refuse an agent or task that does not exist, or a missing key, before anything starts.
+    """Refuse an agent that does not exist, or a missing key, before anything starts.
 
     Raises:
         UnknownAgentError: The message lists the valid forms.
         MissingKeyError: The message names the variable.
-        NotFoundError: There is no such task.
         CommandError: There is no journal to replay.
     """
-    load_task(config.task)
     try:
         await open_backbone(config.agent, keys=keys_of(config), base_url=config.base_url).aclose()
     except JournalError as error:
         raise CommandError(error.message, reason=error.reason) from error
 
 
-async def chosen(servers: Servers, wish: Wish, seed: int) -> list[UnitName]:
+def task_of(config: Config, question: str = "") -> Task:
+    """Return the task that the settings name.
+
+    Raises:
+        NotFoundError: There is no such task; the message names those that exist.
+        InvalidRequestError: The task file cannot be used; the message says why.
+        PreconditionError: The task takes a question, and there is none.
+    """
+    return read_task_file(config.task_file) if config.task_file else load_task(config.task, question=question)
+
+
+async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = None) -> list[UnitName]:
     """Return the units of a wish.
 
     Raises:
         NotFoundError: There is no such subject; the message names those that exist.
         CommandError: The subject has no such layer or unit.
+        InvalidRequestError: The task is not for such units.
     """
     info = await servers.subject.info(wish.model, Terms.within(_ASK_S))
     sizes = {layer.name: layer.units for layer in info.layers}
-    return [
-        UnitName(info.name, layer, index) for layer, indices in wish.choose(sizes, seed).items() for index in indices
-    ]
+    found = wish.choose(sizes, seed)
+    if task is not None:
+        refuse_units(task, info, found)
+    return [UnitName(info.name, layer, index) for layer, indices in found.items() for index in indices]
 
 
 def sandbox_of(config: Config) -> SandboxSettings:
@@ -359,9 +384,13 @@ def show(
     *,
     not_begun: int = 0,
     again: CommandLine | None = None,
+    whole: bool = False,
 ) -> None:
-    """Print the table, which units have no finding, how to go on, and where the report is."""
-    show_table(console, results)
+    """Print the table, or the whole answers instead; which units have none, how to go on, and where the report is."""
+    if whole:
+        show_answers(console, results)
+    else:
+        show_table(console, results)
     show_failures(console, results, not_begun, again)
     if (out / INDEX).exists():
         console.print(Text.assemble("Report: ", (str((out / INDEX).resolve()), "bold")), soft_wrap=True)

@@ -70,6 +70,17 @@ def show_table(console: Console, results: Sequence[UnitResult]) -> None:
         console.print(Text(f"{right} of {counted(len(judged), 'label')} equal to the truth"))
 
 
+def show_answers(console: Console, results: Sequence[UnitResult]) -> None:
+    """Print each answer in whole, under its unit where there are several."""
+    for result in results:
+        if result.status != "concluded":
+            continue
+        if len(results) > 1:
+            console.print(Text(visible(str(result.unit)), style="bold"))
+        console.print(Text(visible(result.description)), soft_wrap=not console.is_terminal)
+        console.print()
+
+
 def show_failures(
     console: Console, results: Sequence[UnitResult], not_begun: int = 0, again: CommandLine | None = None
 ) -> None:
@@ -127,7 +138,8 @@ def why(result: UnitResult) -> str:
 def _label(result: UnitResult) -> Text:
     if result.status != "concluded":
         return Text(result.status.replace("_", " "), style="red")
-    return Text("\n".join(one_line(visible(label), 80) for label in result.labels), style="bold")
+    lines = result.labels or (result.headline,)
+    return Text("\n".join(one_line(visible(line), 80) for line in lines), style="bold")
 
 
 def _mark(result: UnitResult) -> Text:

@@ -11,7 +11,6 @@ from maia.cli import flags
 
 _UNITS = "Which units"
 _AGENT = "The agent"
-_RESULTS = "Results"
 
 _APART = (
     "model",
@@ -35,9 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     *,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The subject, for example scenes-cnn.", rich_help_panel=_UNITS)
-    ] = None,
+    model: flags.Model = None,
     units: Annotated[
         str | None,
         typer.Option(
@@ -74,65 +71,30 @@ def run(
         int | None,
         typer.Option(metavar="I", help="Which part this one takes, from 0.", rich_help_panel=_UNITS),
     ] = None,
-    agent: Annotated[
+    agent: flags.Agent = None,
+    base_url: flags.BaseUrl = None,
+    max_tokens: flags.MaxTokens = None,
+    limit_field: flags.LimitField = None,
+    task: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who writes the experiments: scripted, claude-…, gpt-…, anthropic:NAME, openai:NAME, "
-            "compatible:NAME or replay:FOLDER.",
-            show_default="scripted",
+            help="What is asked: neuron_description, class_bias or spurious_feature.",
+            show_default="neuron_description",
             rich_help_panel=_AGENT,
         ),
     ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where a compatible server answers.", rich_help_panel=_AGENT),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Longest reply.", show_default="16000", rich_help_panel=_AGENT),
-    ] = None,
-    limit_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="max_completion_tokens|max_tokens",
-            help="How a compatible server calls that limit.",
-            show_default="max_completion_tokens",
-            rich_help_panel=_AGENT,
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What is asked.", show_default="neuron_description", rich_help_panel=_AGENT),
-    ] = None,
-    max_rounds: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Replies whose code is run.", show_default="25", rich_help_panel=_AGENT),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
-    ] = None,
-    out: Annotated[
+    task_file: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),
-    ] = None,
-    fresh: Annotated[
-        bool,
         typer.Option(
-            "--fresh",
-            help="Investigate finished units again; what was there is kept in FOLDER/.replaced.",
-            rich_help_panel=_RESULTS,
+            metavar="FILE", help="A task of your own, in TOML; docs/tasks.md says how.", rich_help_panel=_AGENT
         ),
-    ] = False,
-    debug: Annotated[
-        bool,
-        typer.Option("--debug", help="Print the dialogue between agent and experiments.", rich_help_panel=_RESULTS),
-    ] = False,
+    ] = None,
+    max_rounds: flags.MaxRounds = None,
+    seed: flags.Seed = None,
+    out: flags.Out = None,
+    fresh: flags.Fresh = False,
+    debug: flags.Debug = False,
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
     generation_address: flags.GenerationAddress = None,
@@ -160,6 +122,8 @@ def run(
         maia run --up --model scene-neurons --units mono=23:or=3
 
         maia run --agent claude-… --model scenes-cnn --unit-mode random --num-of-units 2
+
+        maia run --agent claude-… --model resnet152 --units logits=207 --task class_bias
     """
     given = dict(locals())
     from maia.cli.asynchronous import run_async  # help must not pay for what a run needs

@@ -1,4 +1,7 @@
-"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up."""
+"""The loop: ask the backbone, run its code, show it the results, until it concludes or its rounds are used up.
+
+A run that an earlier process has begun is gone through from the start: what is journaled of it is taken from there.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from maia.orchestrator.answers import Answer, answer_to_json
 from maia.orchestrator.conversation import Message, Part, Reply, Text, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, UserMessage, Why
-from maia.orchestrator.parsing import Conclusion, ParsedReply, parse_reply
+from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
@@ -32,6 +36,7 @@ class Agent:
         system_prompt: As journaled when the run started.
         max_rounds: Replies whose code is run.
         pause: Asked before every round.
+        unit: The unit in words, for tasks whose text names it.
     """
 
     backbone: Backbone
@@ -41,6 +46,7 @@ class Agent:
     system_prompt: str
     max_rounds: int
     pause: Pause = field(default_factory=Pause)
+    unit: str = ""
 
     async def run(self) -> Finished:
         """Investigate to the end and journal it.
@@ -54,21 +60,27 @@ class Agent:
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        started = time.monotonic()
-        messages = [self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds))])]
-        conclusion: Conclusion | None = None
+        first = self.record.message(0)
+        messages = [
+            first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
+        ]
+        conclusion: Answer | None = None
         rounds = 0
         for number in range(1, self.max_rounds + FINAL_REPLIES + 1):
             self.pause.check()
             reply = await self._query(number, messages)
-            parsed = parse_reply(reply.text)
+            parsed = parse_reply(reply.text, self.task.form)
             in_rounds = number <= self.max_rounds
             rounds = min(number, self.max_rounds)
+            said = self.record.message(number)  # by an earlier process
             # Of a conclusion that was cut the last label may be half a one.
-            if concludes(parsed, code_counts=in_rounds) and not reply.cut:
+            if said is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
             messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
+            if said is not None:
+                messages.append(said)
+                continue
             if number == self.max_rounds + FINAL_REPLIES:
                 break
             why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
@@ -79,14 +91,17 @@ class Agent:
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
             labels=list(conclusion.labels) if conclusion else [],
+            answer=answer_to_json(conclusion) if conclusion else {},
             rounds=rounds,
             tool_calls=self.record.tool_calls,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(self.record.journal.seconds, 3),
         )
         self.record.journal.append(finished, sync=True)
         return finished
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
+        if (known := self.record.reply(number)) is not None:
+            return known
         started = time.monotonic()
         reply = await self.backbone.reply(self.system_prompt, messages)
         event = BackboneReply(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from itertools import groupby
 
-from maia.orchestrator.toolbox.tools import CONSTANTS, tool_specs
+from maia.orchestrator.toolbox.tools import CONSTANTS, TOOLS, ToolFunction, tool_specs
 from maia.sandbox import ToolSpec
 
 _IMAGES = """\
@@ -25,10 +26,10 @@ These names are bound from the start: `system`, `tools`, `ToolError`, `np` (NumP
 _TITLES = {"system": "system: the neuron", "tools": "tools: what you experiment with"}
 
 
-def api_text() -> str:
+def api_text(tools: Mapping[str, ToolFunction] = TOOLS) -> str:
     """Return what an agent reads about the tools; the same bytes for every unit and run."""
     sections = [_IMAGES, _BOUND]
-    for holder, specs in groupby(tool_specs(), key=lambda spec: spec.name.partition(".")[0]):
+    for holder, specs in groupby(tool_specs(tools), key=lambda spec: spec.name.partition(".")[0]):
         entries = [f"{name}: {text}" for name, text in CONSTANTS.items() if name.startswith(f"{holder}.")]
         blocks = ["\n".join(entries)] if entries else []
         blocks += [_entry(spec) for spec in specs]

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import Final
 
-from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
+from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, PreconditionError
 
 LOCKED: Final = "JOURNAL_LOCKED"
 """Reason of a JournalError: another process writes this journal."""
@@ -42,6 +42,16 @@ class JournalError(MaiaError):
     """A journal that cannot be read or written; the message names file and line."""
 
     default_reason = "JOURNAL_UNUSABLE"
+
+
+class SandboxFailedError(InternalError):
+    """The sandbox host failed a block through no fault of the block; with `passing`, a new session may do, later."""
+
+    default_reason = "SANDBOX_FAILED"
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 def refused(path: Path, error: OSError, advice: str = "") -> JournalError:

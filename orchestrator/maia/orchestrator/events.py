@@ -1,7 +1,7 @@
 """The events of one unit's journal: everything that a report, a replay or a resumed run needs to know.
 
 Values inside an event are plain JSON. Pictures are named by the SHA-256 of their bytes and lie as files beside the
-journal. Times are seconds; `at` is seconds since the run started, by the monotonic clock.
+journal. Times are seconds; `at` is seconds of work on the run, by the monotonic clock: while it rested, it stood still.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ Why = Literal["task", "results", "no_code", "empty_reply", "cut_block", "format"
 class RunStarted:
     """First event. `config` is the whole configuration without secrets; `servers` their names and revisions.
 
+    `question` is a user's, of the tasks that take one.
+
     `sandbox` has the tier, the policy, and the features: what the tier enforced on that machine, and what it did not.
     """
 
@@ -69,8 +71,26 @@ class RunStarted:
     sandbox: Mapping[str, Any]
     config: Mapping[str, Any]
     system_prompt: str
+    question: str = ""
     at: float = 0.0
     kind: Literal["run_started"] = "run_started"
+
+
+@dataclass(config=_STRICT, slots=True)
+class Resumed:
+    """A later process goes on with the run.
+
+    Of the events before it, only the first `keeps` stand, counted without those that an earlier one of this kind made
+    void. What is void is of a block that was cut short and runs once more, or says how the run had stopped. No reply is
+    ever void. `round` is that of the last reply that stands.
+    """
+
+    keeps: int
+    round: int
+    resumed_at: str
+    versions: Mapping[str, str]
+    at: float = 0.0
+    kind: Literal["resumed"] = "resumed"
 
 
 @dataclass(config=_STRICT, slots=True)
@@ -113,7 +133,8 @@ class BlockStarted:
 class ImageAdded:
     """An image entered the session's image table.
 
-    `source` says how it came to be, for example {"tool": "tools.text2image", "prompt": …, "seed": …}. A masked view has
+    `source` says how it came to be, for example {"tool": "tools.text2image", "prompt": …, "seed": …}; of an image that
+    code made, "pixels" is the hash by which the same pixels are known again. A masked view has
     `view_of`, the id of its original, and `view` with the unit, activation, threshold, where the threshold came
     from ("exemplars" or "map"), frame [left, top, right, bottom] and the map {"height", "width", "values": base64}.
     It has a `sha256` only once it was composed; then another event of the same id carries it.
@@ -201,7 +222,11 @@ class BlockEnded:
 
 @dataclass(config=_STRICT, slots=True)
 class Finished:
-    """The agent concluded, or did not within its rounds. Nothing follows."""
+    """The agent concluded, or did not within its rounds. Nothing follows.
+
+    `answer` is what `maia.orchestrator.answers.answer_to_json` makes of the conclusion; empty without one, and in
+    journals from before there were other tasks than to describe. Then `description` and `labels` are all of it.
+    """
 
     how: Literal["concluded", "no_conclusion"]
     description: str
@@ -209,6 +234,7 @@ class Finished:
     rounds: int
     tool_calls: int
     seconds: float
+    answer: Mapping[str, Any] = field(default_factory=dict)
     at: float = 0.0
     kind: Literal["finished"] = "finished"
 
@@ -231,6 +257,7 @@ class Stopped:
 
 Event = Annotated[
     RunStarted
+    | Resumed
     | UserMessage
     | BackboneReply
     | BlockStarted

@@ -7,6 +7,9 @@ A line is a JSON object, so that any tool can read it, and carries what recognis
 Length and checksum are of the event's bytes exactly as they stand in the line. A last line without its end (a kill, a
 full disk) is left out by readers and cut off by the next writer; a whole line that is damaged, or of a format that
 this version does not know, is an error wherever it stands, and nothing of it is cut off.
+
+Nothing is ever taken out. Where a later process goes on, its first event says which of those before it stand
+(`events.Resumed`); `events` are those that do, `voided` the others.
 """
 
 from __future__ import annotations
@@ -21,16 +24,20 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from maia.orchestrator.conversation import Picture
 from maia.orchestrator.errors import LOCKED, JournalError, refused
-from maia.orchestrator.events import Event, event_adapter
+from maia.orchestrator.events import Event, Resumed, event_adapter
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Of the lines that are written. Format 1 knew no run that goes on in another process; it is read all the same."""
+
+_READABLE: Final = frozenset({1, FORMAT})
 FILE_NAME: Final = "journal.jsonl"
 IMAGES: Final = "images"
 WRITER: Final = ".writer"
@@ -60,8 +67,8 @@ def decode_line(line: bytes) -> Event:
     if not (separator and rest.endswith(b"}\n")):
         raise ValueError("not a whole journal line")
     fields = json.loads(head + b"}")
-    if fields.get("format") != FORMAT:
-        raise ValueError(f"format {fields.get('format')}; this version reads format {FORMAT}")
+    if fields.get("format") not in _READABLE:
+        raise ValueError(f"format {fields.get('format')}; this version reads formats up to {FORMAT}")
     body = rest[:-2]
     if fields.get("length") != len(body):
         raise ValueError(f"{len(body)} bytes where {fields.get('length')} were written")
@@ -78,27 +85,22 @@ class JournalReader:
 
     Raises:
         JournalError: There is no journal, or a line before the last is damaged.
+
+    Attributes:
+        events: Those that stand.
+        voided: Those that do not, as many lists as the run was gone on with.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        events, self.whole_bytes = _whole_lines(folder / FILE_NAME)
-        self.events = tuple(events)
+        contents = _read(folder / FILE_NAME)
+        self.whole_bytes = contents.whole_bytes
+        self.events = contents.events
+        self.voided = contents.voided
 
     def picture(self, sha256: str, media_type: str) -> bytes:
-        """Return the bytes of a picture.
-
-        Raises:
-            JournalError: The file is missing or altered.
-        """
-        path = picture_path(self.folder, sha256, media_type)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise JournalError(f"the picture {path} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise JournalError(f"the picture {path} is not what was written there: its SHA-256 differs from its name")
-        return data
+        """Return the bytes of a picture; see `read_picture`."""
+        return read_picture(self.folder, sha256, media_type)
 
 
 class JournalWriter:
@@ -109,11 +111,14 @@ class JournalWriter:
 
     Raises:
         JournalError: Another process writes this journal, or the folder cannot be written.
+
+    Attributes:
+        events: Those that stood when it was opened.
+        voided: Those that did not; see `JournalReader`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._clock = time.monotonic()
         self._known: set[str] = set()
         self._unsynced: list[Path] = []
         self.listeners: list[Callable[[Event], None]] = []
@@ -125,7 +130,8 @@ class JournalWriter:
             raise refused(folder, error, "use another --out") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._bytes = _whole_lines(path)[1]
+            contents = _read(path)
+            self._bytes = contents.whole_bytes
             self._file.truncate(self._bytes)
             _sign(folder)
         except BlockingIOError as error:
@@ -140,6 +146,14 @@ class JournalWriter:
         except JournalError:
             self._file.close()
             raise
+        self.events = contents.events
+        self.voided = contents.voided
+        self._clock = time.monotonic() - contents.last_at
+
+    @property
+    def seconds(self) -> float:
+        """Of work on the run so far, in all processes."""
+        return time.monotonic() - self._clock
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +173,7 @@ class JournalWriter:
         Raises:
             JournalError: The disk refuses; the journal ends with the event before.
         """
-        event = dataclasses.replace(event, at=round(time.monotonic() - self._clock, 4))
+        event = dataclasses.replace(event, at=round(self.seconds, 4))
         try:
             self._write(encode_line(event))
             if sync:
@@ -190,6 +204,15 @@ class JournalWriter:
         self._known.add(sha256)
         self._unsynced.append(path)
         return sha256
+
+    def reread(self) -> None:
+        """Set `events` and `voided` to what stands in the file now.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        contents = _read(self.folder / FILE_NAME)
+        self.events, self.voided = contents.events, contents.voided
 
     def close(self) -> None:
         """Flush to disk and give up the lock.
@@ -236,6 +259,50 @@ class JournalWriter:
 def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
     """Return where a unit's folder keeps a picture."""
     return folder / IMAGES / (sha256 + _SUFFIX[media_type])
+
+
+def read_picture(folder: Path, sha256: str, media_type: str) -> bytes:
+    """Return the bytes of a picture that a unit's folder keeps.
+
+    Raises:
+        JournalError: The file is missing or altered.
+    """
+    path = picture_path(folder, sha256, media_type)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"the picture {path} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise JournalError(f"the picture {path} is not what was written there: its SHA-256 differs from its name")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a journal holds. `last_at` is the latest time in it."""
+
+    events: tuple[Event, ...]
+    voided: tuple[tuple[Event, ...], ...]
+    whole_bytes: int
+    last_at: float
+
+
+def _read(path: Path) -> _Contents:
+    events, whole_bytes = _whole_lines(path)
+    last_at = max((event.at for event in events), default=0.0)
+    standing, voided = _standing(events)
+    return _Contents(tuple(standing), tuple(voided), whole_bytes, last_at)
+
+
+def _standing(events: Iterable[Event]) -> tuple[list[Event], list[tuple[Event, ...]]]:
+    standing: list[Event] = []
+    voided: list[tuple[Event, ...]] = []
+    for event in events:
+        if isinstance(event, Resumed):
+            voided.append(tuple(standing[event.keeps :]))
+            del standing[event.keeps :]
+        standing.append(event)
+    return standing, voided
 
 
 def _sign(folder: Path) -> None:

@@ -1,15 +1,15 @@
 """Reads a backbone's reply: code blocks to run, and a conclusion.
 
 Fences follow CommonMark (section 4.5): three or more backticks or tildes, closed by a line of at least as many of the
-same character, their indentation taken off the code; they may be indented further than there, as in lists. A block runs
-when its info string says Python. A block without an info string runs when the reply has no Python block and the text
-parses as Python; blocks in other languages are prose. A block that was never closed does not run: it was cut, and half
-an experiment is none.
+same character, their indentation taken off the code; they may be indented further than there, and follow the bullet or
+number of a list. A block runs when its info string says Python. A block without an info string runs when the reply has
+no Python block and the text parses as Python; blocks in other languages are prose. A block that was never closed does
+not run: it was cut, and half an experiment is none.
 
-A conclusion is "[DESCRIPTION]: …" up to the first "[LABEL 1]: …" tag or the end, then one label a tag. Tags begin a
-line, after nothing but Markdown's marks, so that a sentence about the tags concludes nothing; a label with its colon
-may also follow in the same line. Any case is accepted. Of two conclusions the last counts. It stands outside of fences,
-or in one that begins with it, in a reply without code.
+A conclusion is made of tags (`maia.orchestrator.tags`). It stands outside of fences, or in one that begins with it, in
+a reply without code.
+
+What a model thinks aloud between <think> and </think>, which some servers leave in the text, is no part of its reply.
 """
 
 from __future__ import annotations
@@ -19,29 +19,21 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n]*)$")
-_PYTHON = frozenset({"python", "py", "python3", "ipython", "pycon", "{python}"})
-_MARKS = " \t*_#>-+•"
-_NUMBERING = re.compile(r"\d{1,2}[.)][ \t*_]{1,8}")
-# Bounded repetition keeps the search linear: a model that got stuck writes one character 200,000 times.
-_LABEL = r"LABEL[ \t]{0,4}(?P<number>\d{0,3})"
-_END = r"[ \t]{0,4}\][*_]{0,3}"
-_TAG = re.compile(rf"\[[ \t]{{0,4}}(?P<name>DESCRIPTION|{_LABEL}){_END}[ \t]{{0,4}}:?[*_]{{0,3}}", re.IGNORECASE)
-_LABEL_IN_LINE = re.compile(rf"[*_]{{0,3}}\[[ \t]{{0,4}}{_LABEL}{_END}[ \t]{{0,4}}:[*_]{{0,3}}", re.IGNORECASE)
+from maia.orchestrator.answers import Answer, Form
+from maia.orchestrator.tags import begins_answer, read_answer
 
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """A final answer; complete with a description and at least one label."""
-
-    description: str
-    labels: tuple[str, ...]
-
-    @property
-    def complete(self) -> bool:
-        """True with a description and at least one label."""
-        return bool(self.description and self.labels)
+_FENCE: Final = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n]*)$")
+_OPENING: Final = re.compile(
+    r"^(?P<indent>[ \t]*(?:(?:[-*+•]|\d{1,3}[.)])[ \t]{1,4})?)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n]*)$"
+)
+_LANGUAGE: Final = re.compile(r"\s*\{?\.?([^\s:,{}]*)")  # also "python:name.py" and "{.python}"
+_PYTHON: Final = frozenset({"python", "py", "python3", "ipython", "pycon", "tool_code"})
+_UNSEEN: Final = "\ufeff\u200b\u2060"  # byte order mark, zero-width space, word joiner
+_THOUGHT: Final = re.compile(r"\s*<think>")
+_END_OF_THOUGHT: Final = re.compile(r"</think>")
+_LONE_END_OF_THOUGHT: Final = re.compile(r"^</think>$", re.MULTILINE)  # of servers that begin the thought themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +42,52 @@ class ParsedReply:
 
     Attributes:
         blocks: Code to run, in order, without fences.
-        conclusion: What was tagged; None without any tag.
+        conclusion: What was tagged, complete or not; None without any tag.
         unclosed: A Python fence was opened and never closed.
     """
 
     blocks: tuple[str, ...]
-    conclusion: Conclusion | None
+    conclusion: Answer | None
     unclosed: bool
 
 
-def parse_reply(text: str) -> ParsedReply:
-    """Split a reply; never fails, whatever the text."""
-    fences, prose, rest = _split_fences(text.replace("\r\n", "\n"))
+def parse_reply(text: str, form: Form = "labels") -> ParsedReply:
+    """Split a reply; never fails, whatever the text.
+
+    Args:
+        text: As it came.
+        form: What a conclusion looks like.
+    """
+    said = _without_thought(text.replace("\r\n", "\n").replace("\r", "\n").lstrip(_UNSEEN))
+    fences, prose, rest = _split_fences(said)
     tagged = tuple(code for info, code in fences if _language(info) in _PYTHON)
     blocks = tagged or tuple(code for info, code in fences if not info.strip() and _is_python(code))
     blocks = tuple(block for block in blocks if block.strip())
-    conclusion = _conclusion(prose)
+    conclusion = read_answer(prose, form)
     if not (blocks or conclusion):
-        conclusion = _fenced_conclusion([*fences, *rest])
-    unclosed = any(_language(info) in _PYTHON | {""} for info, _ in rest) and not conclusion
+        conclusion = _fenced_conclusion([*fences, *rest], form)
+    unclosed = any(_is_cut(info, code, form) for info, code in rest)
     return ParsedReply(blocks=blocks, conclusion=conclusion, unclosed=unclosed)
 
 
+def _without_thought(text: str) -> str:
+    """Leave out a thought at the beginning; of one without an end nothing is a reply."""
+    if opened := _THOUGHT.match(text):
+        ended = _END_OF_THOUGHT.search(text, opened.end())
+        return text[ended.end() :] if ended else ""
+    ended = _LONE_END_OF_THOUGHT.search(text)
+    return text[ended.end() :] if ended else text
+
+
 def _language(info: str) -> str:
-    words = info.strip().lower().split()
-    return words[0] if words else ""
+    match = _LANGUAGE.match(info.lower())
+    return match[1] if match else ""
+
+
+def _is_cut(info: str, code: str, form: Form) -> bool:
+    """Tell whether an open fence is code that was cut, and not a conclusion or a fence too many."""
+    language = _language(info)
+    return language in _PYTHON or (not language and bool(code.strip()) and not begins_answer(_first_line(code), form))
 
 
 _Fence = tuple[str, str]
@@ -88,7 +101,7 @@ def _split_fences(text: str) -> tuple[list[_Fence], str, list[_Fence]]:
     code: list[str] = []
     opened: re.Match[str] | None = None
     for line in text.split("\n"):
-        match = _FENCE.match(line)
+        match = _OPENING.match(line) if opened is None else _FENCE.match(line)
         if opened is None:
             # CommonMark: the info string of a backtick fence holds no backtick, else "```x```" on one line would open.
             if match and not (match["fence"][0] == "`" and "`" in match["info"]):
@@ -135,50 +148,10 @@ def _does_something(statement: ast.stmt) -> bool:
             return True
 
 
-def _fenced_conclusion(fences: Sequence[_Fence]) -> Conclusion | None:
+def _fenced_conclusion(fences: Sequence[_Fence], form: Form) -> Answer | None:
     texts = (text for info, text in fences if _language(info) not in _PYTHON)
-    return next((_conclusion(text) for text in texts if _tag_of(text.lstrip().partition("\n")[0])), None)
+    return next((read_answer(text, form) for text in texts if begins_answer(_first_line(text), form)), None)
 
 
-def _tag_of(line: str) -> re.Match[str] | None:
-    """Return the tag that begins a line."""
-    head = line.lstrip(_MARKS)
-    numbering = _NUMBERING.match(head)
-    return _TAG.match(head[numbering.end() :].lstrip(_MARKS) if numbering else head)
-
-
-def _conclusion(text: str) -> Conclusion | None:
-    sections: list[tuple[str, list[str]]] = []  # the tag's name, "" before the first, and what follows it
-    for line in text.split("\n"):
-        rest = line
-        if tag := _tag_of(line):
-            sections.append((_name(tag), []))
-            rest = tag.string[tag.end() :]
-        if not sections:
-            continue
-        at = 0
-        for label in _LABEL_IN_LINE.finditer(rest):
-            sections[-1][1].append(rest[at : label.start()])
-            sections.append((_name(label), []))
-            at = label.end()
-        sections[-1][1].append(rest[at:])
-    return _read(sections) if sections else None
-
-
-def _name(tag: re.Match[str]) -> str:
-    return f"LABEL {tag['number']}" if "LABEL" in tag[0].upper() else "DESCRIPTION"
-
-
-def _read(sections: Sequence[tuple[str, Sequence[str]]]) -> Conclusion:
-    description = ""
-    labels: dict[object, str] = {}
-    for place, (name, lines) in enumerate(sections):
-        body = "\n".join(lines).strip()
-        if name == "DESCRIPTION":
-            if description:  # it concludes once more
-                labels = {}
-            description = body.strip("*_ \n")
-        # A label is one line; what follows it is an afterthought.
-        elif label := body.split("\n", 1)[0].strip("*_\"'` \t."):
-            labels[name if name != "LABEL " else place] = label
-    return Conclusion(description, tuple(labels.values()))
+def _first_line(text: str) -> str:
+    return text.lstrip().partition("\n")[0]

@@ -1,29 +1,37 @@
-"""What one run writes down: the journal, and the counters that number its blocks and calls."""
+"""What one run writes down and has written down: the journal, the tape of an earlier process, and the counters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from maia.orchestrator.conversation import Part, Picture, Text
+from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage
 from maia.orchestrator.events import PartEvent, PicturePart, TextPart
-from maia.orchestrator.journal import JournalWriter
+from maia.orchestrator.journal import JournalReader, JournalWriter, read_picture
+from maia.orchestrator.tape import RecordedBlock, Tape
 
 
-@dataclass(slots=True)
 class Record:
     """The journal of a run with its counters.
 
+    Args:
+        journal: Where events go. What stands in it already is not asked for again.
+
     Attributes:
         journal: Where events go.
+        tape: What stood in the journal at the beginning.
         blocks: Code blocks begun so far.
         tool_calls: Tool calls begun so far.
         image_ids: For pictures that the guest knows: the reference by the hash of the bytes.
+        rerun: Set while a block runs once more only to rebuild the session's variables.
     """
 
-    journal: JournalWriter
-    blocks: int = 0
-    tool_calls: int = 0
-    image_ids: dict[str, str] = field(default_factory=dict)
+    def __init__(self, journal: JournalWriter) -> None:
+        self.journal = journal
+        self.tape = Tape.of(journal.events, journal.voided)
+        self.blocks = self.tape.told
+        self.tool_calls = self.tape.tool_calls
+        self.image_ids: dict[str, str] = {}
+        self.rerun: Rerun | None = None
 
     def next_block(self) -> int:
         """Number a block, from 1."""
@@ -43,3 +51,49 @@ class Record:
             case Picture():
                 sha256 = self.journal.add_picture(part)
                 return PicturePart(sha256, part.media_type, part.width, part.height, self.image_ids.get(sha256, ""))
+
+    def restored(self, part: PartEvent) -> Part:
+        """Return a part that an event names.
+
+        Raises:
+            JournalError: Its picture is missing or altered.
+        """
+        match part:
+            case TextPart(text=text):
+                return Text(text)
+            case PicturePart():
+                data = read_picture(self.journal.folder, part.sha256, part.media_type)
+                if part.image_id:
+                    self.image_ids[part.sha256] = part.image_id
+                return Picture(data, part.media_type, part.width, part.height)
+
+    def reply(self, number: int) -> Reply | None:
+        """Return a reply that an earlier process was given, None if none was."""
+        event = self.tape.replies.get(number)
+        if event is None:
+            return None
+        return Reply(event.text, event.model, TokenUsage(**event.usage), event.stop_reason)
+
+    def message(self, number: int) -> Message | None:
+        """Return the message to the backbone after reply `number` that an earlier process wrote, None if none did."""
+        event = self.tape.messages.get(number)
+        return None if event is None else Message("user", tuple(self.restored(part) for part in event.parts))
+
+    def session(self) -> list[RecordedBlock]:
+        """Return the blocks that a new session must run to hold what the last one held."""
+        return Tape.of(JournalReader(self.journal.folder).events).session() if self.blocks else []
+
+
+@dataclass(slots=True)
+class Rerun:
+    """A block that runs once more, for its variables.
+
+    Attributes:
+        block: As it ran before.
+        calls: Of its calls, how many have been answered again.
+        diverged: Whether the code has asked something else than before.
+    """
+
+    block: RecordedBlock
+    calls: int = 0
+    diverged: bool = False

@@ -1,4 +1,4 @@
-"""One unit from start to end: journal, session, loop."""
+"""One unit from start to end, in one process or several: journal, session, loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import platform
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,15 +20,17 @@ from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
 from maia.orchestrator.endings import stopped_by
-from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, UnitName
+from maia.orchestrator.errors import JournalError, SandboxFailedError
+from maia.orchestrator.events import Event, Finished, Resumed, RunStarted, Stopped, UnitName
 from maia.orchestrator.gateway import Gateway
+from maia.orchestrator.gateway.forms import recalled
 from maia.orchestrator.images import ImageTable
-from maia.orchestrator.journal import JournalReader, JournalWriter
+from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import Task, load_task
-from maia.orchestrator.toolbox import Study, run_tag
+from maia.orchestrator.tape import Tape
+from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
+from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
 from maia.sandbox import Limits, SandboxError
@@ -37,6 +40,11 @@ log = structlog.stdlib.get_logger("maia.run")
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder's name, whose limit is 255."""
+
+_HOST_PATIENCE_S: Final = 120.0
+"""How long a run waits for a sandbox host that is gone, from when it went."""
+
+_HOST_PAUSE_S: Final = 2.0
 
 _INTRODUCTIONS_S: Final = 10.0
 """How long the servers may take to describe themselves."""
@@ -49,26 +57,33 @@ class RunSettings:
     Attributes:
         agent: As the user gave it to --agent.
         out: Results go to `<out>/<agent>/<model>/<layer>/<unit>/`.
-        task: Folder of `maia.orchestrator.tasks`.
+        task: What is asked, or the name of a task of `maia.orchestrator.tasks`.
         max_rounds: Replies whose code is run.
         seed: Every seed of a run derives from it.
         policy: The sandbox's language policy.
         limits: Of the sandbox session.
+        tools: What agents may call, by name; see `maia.orchestrator.toolbox.with_own`.
         config: The whole configuration for the journal, without secrets.
     """
 
     agent: str
     out: Path
-    task: str = "neuron_description"
+    task: Task | str = "neuron_description"
     max_rounds: int = 25
     seed: int = 0
     policy: Literal["restricted", "off"] = "restricted"
     limits: Limits = field(default_factory=Limits)
+    tools: Mapping[str, ToolFunction] = field(default_factory=lambda: TOOLS)
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unit_folder(out: Path, agent: str, unit: UnitName) -> Path:
-    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder."""
+def unit_folder(out: Path, agent: str, unit: UnitName, task: Task | None = None) -> Path:
+    """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder.
+
+    Each task has its own folders, so that no answer stands where another was asked for.
+    """
+    for part in filter(None, task.folder.split("/") if task else ()):
+        out /= _file_name(part)
     return out / _file_name(agent) / _file_name(unit.model) / _file_name(unit.layer) / str(unit.index)
 
 
@@ -80,7 +95,7 @@ async def investigate_unit(
     *,
     pause: Pause | None = None,
 ) -> Finished | Stopped:
-    """Investigate one unit and journal all of it.
+    """Investigate one unit and journal all of it, or go on with what its journal holds.
 
     Args:
         unit: Must exist; its subject server was asked before.
@@ -90,28 +105,32 @@ async def investigate_unit(
         pause: Stops the run between two rounds when it is asked to.
 
     Returns:
-        Finished with a conclusion or without one; Stopped when it was paused, or when a server, the sandbox or the
-        backbone failed for good, which ends this unit and no other. When the servers fail before the run has begun,
-        there is no journal.
+        Finished with a conclusion or without one, also of a run that had ended before; Stopped when it was paused, or
+        when a server, the sandbox or the backbone failed for good, which ends this unit and no other. When the servers
+        fail before the run has begun, there is no journal.
 
     Raises:
         NotFoundError: There is no such task.
-        JournalError: The journal cannot be written, or holds a run already.
+        PreconditionError: The task takes a question, and there is none.
+        JournalError: The journal cannot be read or written, or is of another unit, task or revision of the subject.
         asyncio.CancelledError: The run was interrupted; the journal says so.
     """
-    task = load_task(settings.task)
+    task = settings.task if isinstance(settings.task, Task) else load_task(settings.task)
     try:
         run = _Run(unit, lab, settings, task, *await _introductions(lab.servers, unit))
+        refuse_units(task, run.subject, [unit.layer])
     except MaiaError as error:
         return stopped_by(error)
-    folder = unit_folder(settings.out, settings.agent, unit)
+    folder = unit_folder(settings.out, settings.agent, unit, task)
     with JournalWriter(folder) as journal:
-        if JournalReader(folder).events:
-            raise JournalError(f"{folder} holds a run already; start over in another --out, or remove that folder")
+        tape = Tape.of(journal.events)
+        if tape.finished is not None:
+            return tape.finished
+        run.check(tape, folder)
         if on_event is not None:
             journal.listeners.append(on_event)
         try:
-            return await run.investigate(Record(journal), pause or Pause())
+            return await run.investigate(journal, pause or Pause())
         except asyncio.CancelledError:
             with contextlib.suppress(JournalError):  # nor may a full disk undo the interruption
                 journal.append(Stopped("interrupted", "INTERRUPTED", "stopped before its end"), sync=True)
@@ -143,14 +162,63 @@ class _Run:
     editor: Editor
     describer: Describer
 
-    async def investigate(self, record: Record, pause: Pause) -> Finished:
-        """Run the loop in a session of its own."""
-        started = self._started()
-        record.journal.append(started, sync=True)
+    def check(self, tape: Tape, folder: Path) -> None:
+        """Refuse to go on with what is not this run.
+
+        Raises:
+            JournalError: The message says what differs.
+        """
+        before = tape.started
+        if before is None:
+            if tape.keeps:
+                raise JournalError(f"the journal in {folder} does not begin with a run; use another --out")
+            return
+        subject = self._servers()["subject"]
+        for what, then, now in (
+            ("the unit", str(before.unit), str(self.unit)),
+            ("the task", before.task, self.task.name),
+            ("the question", before.question, self.task.question),
+            ("the seed", before.seed, self.settings.seed),
+            ("the subject server's model", before.servers.get("subject", ""), subject),
+        ):
+            if then != now:
+                raise JournalError(
+                    f"the unfinished run in {folder} cannot be gone on with: {what} was {then!r} and is {now!r}; "
+                    "set it back, start over with --fresh, or use another --out"
+                )
+
+    async def investigate(self, journal: JournalWriter, pause: Pause) -> Finished:
+        """Run the loop to its end, in a new session whenever the host of the last one is gone."""
+        until: float | None = None
+        while True:
+            record = Record(journal)
+            replies = len(record.tape.replies)
+            try:
+                return await self._loop(record, pause)
+            except SandboxFailedError as error:
+                journal.reread()
+                progress = len(Tape.of(journal.events).replies) > replies
+                if until is None or progress:
+                    until = time.monotonic() + _HOST_PATIENCE_S
+                if not error.passing or time.monotonic() + _HOST_PAUSE_S > until:
+                    raise
+                log.warning("the sandbox host has no session; it is asked again", unit=str(self.unit), why=str(error))
+                await asyncio.sleep(_HOST_PAUSE_S)
+
+    async def _loop(self, record: Record, pause: Pause) -> Finished:
+        tape = record.tape
+        if tape.started is None:
+            started = self._started()
+            record.journal.append(started, sync=True)
+        else:
+            started = tape.started
+            event = Resumed(keeps=tape.keeps, round=len(tape.replies), resumed_at=_now(), versions=_versions())
+            record.journal.append(event, sync=True)
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
-        gateway = Gateway(study, record, transcript)
+        restore(tape, images, study)
+        gateway = Gateway(study, record, transcript, tools=self.settings.tools)
         workbench = SandboxWorkbench(
             record,
             transcript,
@@ -164,8 +232,18 @@ class _Run:
                 on_output=transcript.printed,
             ),
         )
-        rounds = self.settings.max_rounds
-        agent = Agent(self.lab.backbone, workbench, record, self.task, started.system_prompt, rounds, pause)
+        # Rounds that were had are not taken away.
+        max_rounds = max(self.settings.max_rounds, len(tape.replies))
+        agent = Agent(
+            self.lab.backbone,
+            workbench,
+            record,
+            self.task,
+            started.system_prompt,
+            max_rounds,
+            pause,
+            unit_in_words(self.subject, self.unit.layer, self.unit.index),
+        )
         try:
             return await agent.run()
         finally:
@@ -175,16 +253,12 @@ class _Run:
         return RunStarted(
             unit=self.unit,
             agent=self.settings.agent,
-            task=self.settings.task,
+            task=self.task.name,
+            question=self.task.question,
             seed=self.settings.seed,
-            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            versions={"maia": importlib.metadata.version("maia"), "python": platform.python_version()},
-            servers={
-                "subject": f"{self.subject.name} {self.subject.revision}",
-                "generation": f"{self.generator.name} {self.generator.revision}",
-                "editing": f"{self.editor.name} {self.editor.revision}",
-                "description": f"{self.describer.name} {self.describer.revision}",
-            },
+            started_at=_now(),
+            versions=_versions(),
+            servers=self._servers(),
             sandbox={
                 "tier": self.lab.host.tier,
                 "policy": self.settings.policy,
@@ -192,11 +266,33 @@ class _Run:
             },
             config=self.settings.config,
             system_prompt=self.task.system_prompt(
-                api=api_text(),
+                api=api_text(self.settings.tools),
                 prompt_guide=self.generator.prompt_guide,
                 instruction_guide=self.editor.instruction_guide,
             ),
         )
+
+    def _servers(self) -> dict[str, str]:
+        return {
+            "subject": f"{self.subject.name} {self.subject.revision}",
+            "generation": f"{self.generator.name} {self.generator.revision}",
+            "editing": f"{self.editor.name} {self.editor.revision}",
+            "description": f"{self.describer.name} {self.describer.revision}",
+        }
+
+
+def restore(tape: Tape, images: ImageTable, study: Study) -> None:
+    """Give a run's images and memory what its journal holds.
+
+    Raises:
+        JournalError: A picture is missing or altered.
+    """
+    for image in tape.images:
+        images.restore(image)
+    for block in tape.blocks.values():
+        for call in block.calls:
+            if not call.returned.error:
+                study.recall(call.called.tool, recalled(call.returned.value), call.returned.warnings)
 
 
 async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo, Generator, Editor, Describer]:
@@ -208,6 +304,14 @@ async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo,
         servers.editing.editor(terms),
         servers.description.describer(terms),
     )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    return {"maia": importlib.metadata.version("maia"), "python": platform.python_version()}
 
 
 def _file_name(name: str) -> str:

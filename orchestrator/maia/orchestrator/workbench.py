@@ -1,4 +1,9 @@
-"""Where the agent's blocks run: one sandbox session per unit, opened anew when a block cost the last one its life."""
+"""Where the agent's blocks run: one sandbox session per unit, opened anew when a block cost the last one its life.
+
+A session that ended through no fault of its blocks, with the process or the host that held it, is built again: its
+blocks run once more, their calls are answered by the journal, and what they print is known already. Hash seed and
+random seeds are those of before.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+import structlog
+
 from maia.orchestrator.conversation import Part, Text
+from maia.orchestrator.errors import JournalError, SandboxFailedError
 from maia.orchestrator.events import BlockEnded, BlockOutput, BlockStarted, Displayed
 from maia.orchestrator.protocols import Shown
-from maia.orchestrator.record import Record
+from maia.orchestrator.record import Record, Rerun
+from maia.orchestrator.tape import RecordedBlock
 from maia.sandbox import (
     HostGoneError,
     Outcome,
@@ -17,10 +26,12 @@ from maia.sandbox import (
     SandboxError,
     Session,
     SessionError,
+    SessionsFullError,
     State,
     Status,
 )
-from maia.wire.errors import InternalError
+
+log = structlog.stdlib.get_logger("maia.workbench")
 
 MAX_SHOWN_CHARS: Final = 20_000
 """Longest run of output that a backbone is shown; the journal keeps all of it."""
@@ -30,6 +41,14 @@ MAX_BLOCK_PICTURES: Final = 60
 """Most that a backbone is shown of one block, output and displays together; the journal keeps all of it."""
 
 _LOST: Final = "All variables are lost: the next block starts in a new session, so define again what it needs."
+_LOST_IN_REBUILDING: Final = (
+    "Note: the session was opened anew after an interruption, and its variables could not be rebuilt. Define again what"
+    " this and later blocks need."
+)
+_DIVERGED: Final = (
+    "Note: the session was opened anew after an interruption, and block {block} and those after it may have left other"
+    " values than you were shown. Check the variables that you rely on, or define them again."
+)
 _SILENT: Final = "The block ran and printed nothing. Use print(...) or tools.display(...) to see results."
 
 
@@ -50,8 +69,21 @@ class Transcript:
         self._run = []
         self._unwritten = []
 
+    def again(self, block: RecordedBlock) -> None:
+        """Take what a block has printed and displayed before, which is journaled already."""
+        self.begin(block.started.block)
+        for event in block.said:
+            if isinstance(event, BlockOutput):
+                self._run.append(event.text)
+            else:
+                self._end_run()
+                self.parts += [self.record.restored(part) for part in event.parts]
+        self._end_run()
+
     def printed(self, text: str) -> None:
-        """Take a piece of output as it comes."""
+        """Take a piece of output as it comes; that of a block that runs again for its variables is known."""
+        if self.record.rerun is not None:
+            return
         self._run.append(text)
         self._unwritten.append(text)
 
@@ -64,6 +96,8 @@ class Transcript:
 
     def show(self, parts: Sequence[Part]) -> None:
         """Take what the block displays."""
+        if self.record.rerun is not None:
+            return
         self.end_of_output()
         self.parts += parts
         self.record.journal.append(Displayed(block=self.block, parts=[self.record.part(part) for part in parts]))
@@ -71,6 +105,9 @@ class Transcript:
     def end_of_output(self) -> None:
         """Close the current run of output, so that what follows stands after it."""
         self.call_begins()
+        self._end_run()
+
+    def _end_run(self) -> None:
         text = "".join(self._run).rstrip("\n")
         self._run = []
         if text.strip():
@@ -95,12 +132,20 @@ class SandboxWorkbench:
     async def run(self, number: int, code: str) -> Shown:
         """Run one block; see `protocols.Workbench`."""
         block = self.record.next_block()
+        if (before := self.record.tape.blocks.get(block)) is not None:
+            return self._shown_before(before, code)
+        try:
+            session, note = await self._ready_session()
+        except SandboxError as error:
+            raise _failed(error) from error
         self.transcript.begin(block)
         self.record.journal.append(BlockStarted(round=number, block=block, code=code))
+        if note:
+            self.transcript.show([Text(note)])
         try:
-            ended = await self._outcome(block, code)
+            ended = await self._outcome(session, block, code)
         except SandboxError as error:
-            raise InternalError(f"the sandbox failed: {error}", reason="SANDBOX_FAILED") from error
+            raise _failed(error) from error
         finally:
             self.transcript.end_of_output()  # also of a block that a fault or the user cut short
         self.record.journal.append(ended, sync=True)
@@ -111,18 +156,54 @@ class SandboxWorkbench:
         if self._session is not None:
             await self._session.close()
 
-    async def _outcome(self, block: int, code: str) -> BlockEnded:
-        """Run a block to its end; a guest that broke the protocol has harmed its own session only."""
-        if self._session is None or not self._session.alive:
-            self._session = await self.open_session()
+    async def _ready_session(self) -> tuple[Session | RemoteSession, str]:
+        """Return the session with its variables, and what the agent should know of them."""
+        if self._session is not None and self._session.alive:
+            return self._session, ""
+        blocks = self.record.session()
+        self._session = session = await self.open_session()
+        for block in blocks:
+            if not await self._rebuilt(session, block):
+                number = block.started.block
+                log.warning("a block that ran again went another way", block=number)
+                return session, _LOST_IN_REBUILDING if not session.alive else _DIVERGED.format(block=number)
+        return session, ""
+
+    async def _rebuilt(self, session: Session | RemoteSession, block: RecordedBlock) -> bool:
+        """Run a block for its variables; tell whether it went as before."""
+        self.record.rerun = rerun = Rerun(block)
         try:
-            return _ended(block, await self._session.run(code))
+            outcome = await session.run(block.started.code)
+        except HostGoneError:
+            raise
+        except SessionError:
+            return False
+        except (TypeError, ValueError):  # as before: such code never runs
+            return block.ended.status == Status.KILLED.value
+        finally:
+            self.record.rerun = None
+        return outcome.status.value == block.ended.status and not rerun.diverged
+
+    async def _outcome(self, session: Session | RemoteSession, block: int, code: str) -> BlockEnded:
+        """Run a block to its end; a guest that broke the protocol has harmed its own session only."""
+        try:
+            return _ended(block, await session.run(code))
         except HostGoneError:
             raise  # no doing of the block, so nothing to show to whoever wrote it
         except SessionError as error:
             return _not_run(block, str(error), State.LOST)
         except (TypeError, ValueError) as error:
             return _not_run(block, str(error), State.KEPT)
+
+    def _shown_before(self, block: RecordedBlock, code: str) -> Shown:
+        """Return what a block showed that an earlier process has run to its end."""
+        if block.started.code != code:
+            raise JournalError(
+                f"block {block.started.block} in {self.record.journal.folder} is not what this version reads from the"
+                " reply before it; start over with --fresh"
+            )
+        self.transcript.again(block)
+        return self._shown(block.ended)
 
     def _shown(self, ended: BlockEnded) -> Shown:
         parts = _bounded(self.transcript.parts)
@@ -131,6 +212,11 @@ class SandboxWorkbench:
         if ended.state == State.LOST.value:
             parts.append(Text(_LOST))
         return Shown(tuple(parts) or (Text(_SILENT),), ok=ended.status == Status.OK.value)
+
+
+def _failed(error: SandboxError) -> SandboxFailedError:
+    passing = isinstance(error, HostGoneError | SessionsFullError)
+    return SandboxFailedError(f"the sandbox failed: {error}", passing=passing)
 
 
 def _ended(block: int, outcome: Outcome) -> BlockEnded:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from maia.orchestrator.agents.replay import ReplayBackbone
-from maia.orchestrator.clients import Addresses, open_servers
 from maia.orchestrator.conversation import Message, Picture, Reply, Text
 from maia.orchestrator.errors import BackboneError, JournalError
 from maia.orchestrator.events import (
@@ -37,19 +35,6 @@ from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.toolbox.study import NO_THRESHOLD
 from maia.orchestrator.wiring import Lab
 from maia.sandbox import Host, Limits
-from maia.services._runtime.metrics import Metrics
-from maia.services._runtime.model_thread import ModelThread
-from maia.services.description.hosting import host as host_description
-from maia.services.description.settings import DescriptionSettings
-from maia.services.editing.hosting import host as host_editing
-from maia.services.editing.settings import EditingSettings
-from maia.services.exemplars.hosting import host as host_exemplars
-from maia.services.exemplars.settings import ExemplarsSettings
-from maia.services.generation.hosting import host as host_generation
-from maia.services.generation.settings import GenerationSettings
-from maia.services.subject.hosting import host as host_subject
-from maia.services.subject.settings import SubjectSettings
-from maia.wire.server import RunningServer, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,7 +80,6 @@ class World:
 
     lab: Lab
     host: Host
-    server: RunningServer
 
     async def run(
         self, out: Path, *replies: str | Exception, max_rounds: int = 5, limits: Limits | None = None
@@ -125,26 +109,9 @@ def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        thread = stack.enter_context(ModelThread("scenes"))
-        entered, metrics = stack.enter_async_context, Metrics()
-        services = [
-            *await stack.enter_async_context(
-                host_subject(SubjectSettings(model=("scene-neurons",)), thread, Metrics())
-            ),
-            *await entered(host_generation(GenerationSettings(), thread, metrics)),
-            *await entered(host_editing(EditingSettings(), thread, metrics)),
-            *await entered(host_description(DescriptionSettings(), thread, metrics)),
-            *await stack.enter_async_context(
-                host_exemplars(ExemplarsSettings(store=tmp_path_factory.mktemp("exemplars")), thread, metrics)
-            ),
-        ]
-        server = await stack.enter_async_context(running(services))
-        at = server.address
-        servers = await stack.enter_async_context(open_servers(Addresses(at, at, at, at, at)))
-        host = await stack.enter_async_context(Host(cache_dir=tmp_path_factory.mktemp("jail")))
-        yield World(Lab(servers, host, Prepared([])), host, server)
+async def world(lab: Lab) -> World:
+    assert isinstance(lab.host, Host)
+    return World(lab, lab.host)
 
 
 async def test_printed_and_displayed_things_reach_the_backbone_in_order(world: World, tmp_path: Path) -> None:
@@ -276,11 +243,16 @@ async def test_an_interruption_is_journaled_and_ends_the_session(world: World, t
     assert world.host._sessions == set()
 
 
-async def test_one_journal_takes_one_run(world: World, tmp_path: Path) -> None:
-    await world.run(tmp_path, CONCLUSION)
+async def test_a_finished_run_is_not_run_again(world: World, tmp_path: Path) -> None:
+    ended, _, _ = await world.run(tmp_path, CONCLUSION)
     before = (unit_folder(tmp_path, "prepared", UNIT) / FILE_NAME).read_bytes()
-    with pytest.raises(JournalError, match="holds a run already"):
-        await world.run(tmp_path, CONCLUSION)
+    backbone = Prepared([])
+    again = await investigate_unit(
+        UNIT, Lab(world.lab.servers, world.host, backbone), RunSettings("prepared", tmp_path, policy="off")
+    )
+    assert isinstance(again, Finished)
+    assert isinstance(ended, Finished)
+    assert replace(again, at=0.0) == replace(ended, at=0.0)
     assert (unit_folder(tmp_path, "prepared", UNIT) / FILE_NAME).read_bytes() == before
 
 

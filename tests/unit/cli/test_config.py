@@ -65,6 +65,21 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) 
     assert SECRET not in caught.value.message
 
 
+def test_a_task_file_of_a_later_place_stands_for_a_task_of_an_earlier_one_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "maia.toml"
+    file.write_text('task = "class_bias"')
+    found = config({"config": file, "task_file": Path("own.toml")})
+    assert (found.task, found.task_file) == ("neuron_description", Path("own.toml"))
+    file.write_text('task_file = "own.toml"')
+    found = config({"config": file, "task": "class_bias"})
+    assert (found.task, found.task_file) == ("class_bias", None)
+    assert config({"config": file}).task_file == Path("own.toml")
+    with pytest.raises(CommandError, match="--task and --task-file name two tasks"):
+        config({"task": "class_bias", "task_file": Path("own.toml")})
+
+
 def test_a_wrong_variable_names_its_place() -> None:
     with pytest.raises(CommandError, match=r"^MAIA_MAX_ROUNDS: .*not 'many'"):
         config(environment={"MAIA_MAX_ROUNDS": "many"})

@@ -10,14 +10,15 @@ from typing import get_args, get_type_hints
 import pytest
 
 from maia.cli import flags
+from maia.cli.ask import ask
 from maia.cli.config import ADDRESSES, Config
 from maia.cli.main import main
 from maia.cli.run import run
 from maia.services.exemplars.dataset import DEFAULT_SIZE
 
 COMMANDS = (
-    ["demo"], ["run"], ["subjects"], ["measure"], ["ablate"], ["up"], ["serve"], ["exemplars", "build"], ["report"],
-    ["doctor"], ["sandbox", "run"], ["sandbox", "tiers"],
+    ["demo"], ["run"], ["ask"], ["subjects"], ["measure"], ["ablate"], ["up"], ["serve"], ["exemplars", "build"],
+    ["report"], ["doctor"], ["sandbox", "run"], ["sandbox", "tiers"],
 )  # fmt: skip
 UNIT = ["--model", "scene-neurons", "--units", "mono=1"]
 
@@ -74,7 +75,17 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "--agent", "claude-x", *UNIT], "ANTHROPIC_API_KEY"),
         (["run", "--agent", "gpt-x", *UNIT], "OPENAI_API_KEY"),
         (["run", "--agent", "compatible:x", *UNIT], "--base-url"),
-        (["run", "--task", "dream", *UNIT], "valid: neuron_description"),
+        (["run", "--task", "dream", *UNIT], "valid: class_bias, neuron_description, question, spurious_feature"),
+        (["run", "--task", "question", *UNIT], "maia ask"),
+        (["run", "--task-file", "gone.toml", *UNIT], "the task file gone.toml cannot be read: No such file"),
+        (["run", "--task-file", "text.png", *UNIT], "the task file text.png is no TOML"),
+        (["run", "--task", "class_bias", "--task-file", "gone.toml", *UNIT], "name two tasks"),
+        (["ask"], "QUESTION"),
+        (["ask", "Why mono:1?"], "--model"),
+        (["ask", "--model", "scene-neurons", " "], "the question is empty"),
+        (["ask", "--model", "scene-neurons", "Why circles?"], "the question names no unit"),
+        (["ask", "--model", "scene-neurons", "Is mono:1 as or:2 is?"], "several units, mono=1, or=2"),
+        (["ask", "--model", "scene-neurons", "--agent", "nobody", "Why mono:1?"], "scripted, replay:DIR"),
         (["run", "--config", "gone.toml", *UNIT], "gone.toml"),
         (["measure"], "PICTURE"),
         (["measure", "x.png"], "--model"),
@@ -158,6 +169,8 @@ def test_the_help_names_the_defaults_that_hold() -> None:
         default = fields[setting].default
         assert shown(flag) == (f"{default:g}" if isinstance(default, float) else str(default))
     assert shown(flags.DatasetSize) == str(DEFAULT_SIZE)
-    for setting, parameter in get_type_hints(run, include_extras=True).items():
+    for setting, parameter in (
+        get_type_hints(run, include_extras=True) | get_type_hints(ask, include_extras=True)
+    ).items():
         if setting in {"agent", "task", "max_rounds", "seed", "out"}:
             assert shown(parameter) == str(fields[setting].default)

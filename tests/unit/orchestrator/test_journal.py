@@ -93,9 +93,9 @@ def test_a_line_break_that_a_fault_put_into_a_line_does_not_cut_the_journal(tmp_
 
 
 def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
-    whole = write(tmp_path).replace(b'{"format":1,', b'{"format":2,')
+    whole = write(tmp_path).replace(b'{"format":2,', b'{"format":3,')
     (tmp_path / FILE_NAME).write_bytes(whole)
-    with pytest.raises(JournalError, match="format 2"):
+    with pytest.raises(JournalError, match="format 3"):
         JournalReader(tmp_path)
 
 
@@ -103,11 +103,11 @@ def test_a_later_format_is_refused_by_its_number(tmp_path: Path) -> None:
 def test_a_later_format_or_a_damaged_whole_line_is_never_cut_off(tmp_path: Path, line: int) -> None:
     write(tmp_path)
     lines = (tmp_path / FILE_NAME).read_bytes().splitlines(keepends=True)
-    lines[line] = lines[line].replace(b'{"format":1,', b'{"format":2,')
+    lines[line] = lines[line].replace(b'{"format":2,', b'{"format":3,')
     written = b"".join(lines)
     (tmp_path / FILE_NAME).write_bytes(written)
     for opened in (JournalReader, JournalWriter):
-        with pytest.raises(JournalError, match="format 2"):
+        with pytest.raises(JournalError, match="format 3"):
             opened(tmp_path)
     assert (tmp_path / FILE_NAME).read_bytes() == written
 

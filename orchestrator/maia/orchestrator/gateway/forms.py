@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
+from maia.execution.v1 import execution_pb2
+from maia.orchestrator.errors import JournalError
 from maia.orchestrator.images import ImageTable
-from maia.sandbox import ImageRef, Namespace, Pixels, ToolError
-from maia.sandbox.protocol.values import encode_value
+from maia.sandbox import ImageRef, Namespace, Pixels, ProtocolError, ToolError
+from maia.sandbox.protocol.values import decode_value, encode_value
 
 MAX_TEXT: Final = 2000
 MAX_ITEMS: Final = 500
@@ -55,6 +59,18 @@ def digest(name: str, arguments: Mapping[str, object], images: ImageTable) -> st
 def exact(value: object) -> str:
     """Return a result exactly as the guest gets it: the serialised `maia.execution.v1.Value` in base64."""
     return base64.b64encode(encode_value(value).SerializeToString(deterministic=True)).decode("ascii")
+
+
+def recalled(text: str) -> object:
+    """Return the result that `exact` has written.
+
+    Raises:
+        JournalError: It is none.
+    """
+    try:
+        return decode_value(execution_pb2.Value.FromString(base64.b64decode(text, validate=True)))
+    except (binascii.Error, DecodeError, ProtocolError) as error:
+        raise JournalError(f"a result in the journal cannot be read: {error}") from error
 
 
 def _canonical(value: object, images: ImageTable) -> object:  # noqa: PLR0911  a line per type

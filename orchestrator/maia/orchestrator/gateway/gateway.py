@@ -4,11 +4,16 @@ A call is bound to the tool's signature, numbered, journaled, executed with a de
 agent's code did wrong becomes a ToolError, which the code sees. What the system did wrong is asked again while the
 block waits (its wall clock stands still), and raised if that does not help: it ends the session and is never shown to
 an agent as evidence (ADR 5).
+
+What an earlier process has journaled of the run is not asked of a server again. The calls of a block that was cut short
+are answered as they were and journaled once more, in their places; those of a block that runs again only for its
+variables are answered and not journaled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 import types
@@ -21,9 +26,10 @@ import structlog
 from maia.orchestrator.clients import Terms
 from maia.orchestrator.conversation import Part, Text
 from maia.orchestrator.events import ToolCalled, ToolReturned
-from maia.orchestrator.gateway.forms import digest, exact, for_readers
-from maia.orchestrator.record import Record
-from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, constants, tool_specs
+from maia.orchestrator.gateway.forms import digest, exact, for_readers, recalled
+from maia.orchestrator.record import Record, Rerun
+from maia.orchestrator.tape import RecordedCall
+from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, ToolFunction, constants, tool_specs
 from maia.orchestrator.toolbox.arguments import admit
 from maia.sandbox import Tool, ToolError, ToolSpec
 from maia.wire.calls import call_metadata
@@ -85,17 +91,26 @@ class Gateway:
         record: Numbers and journals the calls.
         sink: Takes what tools display, and their notes.
         limits: Bounds of the run.
+        tools: By name.
     """
 
-    def __init__(self, study: Study, record: Record, sink: Sink, limits: GatewayLimits | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        record: Record,
+        sink: Sink,
+        limits: GatewayLimits | None = None,
+        tools: Mapping[str, ToolFunction] = TOOLS,
+    ) -> None:
         self._study = study
+        self._tools = tools
         self._record = record
         self._sink = sink
         self._limits = limits or GatewayLimits()
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the tools for a session; one session at a time may use them."""
-        return tuple(Tool(spec, self._entrance(spec)) for spec in tool_specs())
+        return tuple(Tool(spec, self._entrance(spec)) for spec in tool_specs(self._tools))
 
     def constants(self) -> dict[str, object]:
         """Return the constants for a session, by dotted name."""
@@ -105,13 +120,17 @@ class Gateway:
         """Execute one call and journal it.
 
         Args:
-            name: A key of TOOLS.
+            name: Of a tool.
             arguments: By parameter; of `*items`, a tuple.
 
         Raises:
             ToolError: The agent's code is at fault, or the run's bounds are reached.
             MaiaError: A server failed for good.
         """
+        if self._record.rerun is not None:
+            answered = await self._answered(self._record.rerun, name, arguments)
+            if answered is not None:
+                return self._value(answered)
         if self._record.tool_calls >= self._limits.calls:
             raise ToolError(f"this run has made its {self._limits.calls:,} tool calls; conclude from what you have")
         number = self._record.next_call()
@@ -121,15 +140,17 @@ class Gateway:
             arguments = {key: await admit(value, self._study.images) for key, value in arguments.items()}
         except ToolError as error:
             refusal = error
-        self._record.journal.append(
-            ToolCalled(
-                block=self._record.blocks,
-                call=number,
-                tool=name,
-                arguments={key: for_readers(value) for key, value in arguments.items()},
-                digest=digest(name, arguments, self._study.images),
-            )
+        called = ToolCalled(
+            block=self._record.blocks,
+            call=number,
+            tool=name,
+            arguments={key: for_readers(value) for key, value in arguments.items()},
+            digest=digest(name, arguments, self._study.images),
         )
+        self._record.journal.append(called)
+        before = self._record.tape.cut_calls.get(number)
+        if before is not None and _same(before.called, called) and self._record.rerun is None:
+            return self._repeated(before)
         started = time.monotonic()
         attempts = _Attempts(name, self._limits.patience_s)
         notes: list[str] = []
@@ -157,6 +178,39 @@ class Gateway:
             self._sink.show(parts)
         return value
 
+    async def _answered(self, rerun: Rerun, name: str, arguments: Mapping[str, object]) -> RecordedCall | None:
+        """Return how a call was answered when its block ran before; None once the code goes another way."""
+        calls = rerun.block.calls
+        if rerun.diverged or rerun.calls >= len(calls):
+            rerun.diverged = True
+            return None
+        before = calls[rerun.calls]
+        with contextlib.suppress(ToolError):  # a refusal is an answer too, and what it refused has no other content
+            arguments = {key: await admit(value, self._study.images) for key, value in arguments.items()}
+        if (before.called.tool, before.called.digest) != (name, digest(name, arguments, self._study.images)):
+            log.warning("a block that ran again made another call", call=before.called.call, tool=name)
+            rerun.diverged = True
+            return None
+        rerun.calls += 1
+        return before
+
+    def _repeated(self, before: RecordedCall) -> object:
+        """Journal an answer again, for its block runs again, and give it."""
+        for image in before.images:
+            self._study.images.restore(image)
+            self._record.journal.append(image)
+        self._record.journal.append(before.returned)
+        if not before.returned.error:
+            self._study.recall(before.called.tool, recalled(before.returned.value), before.returned.warnings)
+        if before.shown:
+            self._sink.show([self._record.restored(part) for part in before.shown])
+        return self._value(before)
+
+    def _value(self, call: RecordedCall) -> object:
+        if call.returned.error:
+            raise ToolError(call.returned.error)
+        return recalled(call.returned.value)
+
     async def _attempt(
         self, name: str, arguments: Mapping[str, object], number: int, notes: list[str]
     ) -> tuple[Call, object]:
@@ -164,10 +218,10 @@ class Gateway:
             Deadline.after(self._limits.attempt_s), call_metadata(run=self._study.images.tag, call=str(number))
         )
         call = Call(number, terms, notes)
-        bound = inspect.signature(TOOLS[name]).bind_partial(Toolbox(self._study, call))
+        bound = inspect.signature(self._tools[name]).bind_partial(Toolbox(self._study, call))
         bound.arguments.update(arguments)
         try:
-            return call, await TOOLS[name](*bound.args, **bound.kwargs)
+            return call, await self._tools[name](*bound.args, **bound.kwargs)
         except InvalidRequestError as error:
             if error.reason in FAULTS_OF_CODE:
                 raise ToolError(error.message) from error
@@ -175,7 +229,7 @@ class Gateway:
 
     def _entrance(self, spec: ToolSpec) -> Callable[..., Awaitable[object]]:
         """The function that a session calls; arguments that do not fit the signature are the code's fault."""
-        signature = inspect.signature(types.MethodType(TOOLS[spec.name], object()))
+        signature = inspect.signature(types.MethodType(self._tools[spec.name], object()))
 
         async def entrance(*arguments: object, **keywords: object) -> object:
             try:
@@ -185,6 +239,10 @@ class Gateway:
             return await self.call(spec.name, bound.arguments)
 
         return entrance
+
+
+def _same(one: ToolCalled, other: ToolCalled) -> bool:
+    return (one.block, one.tool, one.digest) == (other.block, other.tool, other.digest)
 
 
 def _since(started: float) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,26 @@ class MaskRecipe:
             "map": {"height": height, "width": width, "values": base64.b64encode(self._bytes()).decode("ascii")},
         }
 
+    @classmethod
+    def from_json(cls, view: Mapping[str, Any]) -> Self:
+        """Return what `to_json` has told.
+
+        Raises:
+            KeyError, ValueError, TypeError: It is not that.
+        """
+        values = base64.b64decode(view["map"]["values"], validate=True)
+        shape = (view["map"]["height"], view["map"]["width"])
+        map_ = np.frombuffer(values, "<f2").astype(np.float16).reshape(shape)
+        frame = Frame(*(float(side) for side in view["frame"]))
+        return cls(
+            _unit(view["unit"]),
+            float(view["activation"]),
+            map_,
+            frame,
+            float(view["threshold"]),
+            view["threshold_from"],
+        )
+
     def identity(self) -> list[object]:
         """Return what two recipes share exactly when they mask alike, as JSON."""
         return [list(self.map.shape), hashlib.sha256(self._bytes()).hexdigest(), self._sides(), self.threshold]
@@ -81,3 +102,10 @@ class MaskRecipe:
 
     def _bytes(self) -> bytes:
         return self.map.astype("<f2").tobytes()
+
+
+def _unit(text: str) -> UnitName:
+    """Read what `str` makes of a unit; a layer's name may hold anything but a space."""
+    model, _, unit = text.rpartition(" ")
+    layer, _, index = unit.rpartition(":")
+    return UnitName(model, layer, int(index))

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maia.orchestrator.conversation import Picture
+from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import ImageAdded
 from maia.orchestrator.images.recipe import MaskRecipe
+from maia.orchestrator.journal import read_picture
 from maia.orchestrator.record import Record
 from maia.sandbox import ImageRef, Pixels, ToolError
 from maia.wire.maps import darken
@@ -75,7 +77,7 @@ class ImageTable:
         self._limits = limits or ImageLimits()
         self._entries: dict[str, _Entry] = {}
         self._bytes = 0
-        self._by_pixels: dict[bytes, ImageRef] = {}
+        self._by_pixels: dict[str, ImageRef] = {}
         self._by_png: dict[str, str] = {}
 
     def add(self, picture: Picture, source: Mapping[str, Any]) -> ImageRef:
@@ -93,6 +95,36 @@ class ImageTable:
         self._entries[ref.id] = _Entry(ref, picture, ref.id)
         self._journal(ref, picture=picture, source=source)
         return ref
+
+    def restore(self, event: ImageAdded) -> None:
+        """Take in an image that an earlier process has journaled; the journal is not written.
+
+        Args:
+            event: In the order of the journal.
+
+        Raises:
+            JournalError: Its picture is missing or altered, or the event does not follow those before it.
+        """
+        picture = None
+        if event.sha256:
+            data = read_picture(self._record.journal.folder, event.sha256, event.media_type)
+            picture = Picture(data, event.media_type, event.width, event.height)
+            self._bytes += len(data)
+        if event.image_id in self._entries:  # a view that somebody has looked at
+            self._entries[event.image_id].picture = picture
+            return
+        ref = ImageRef(event.image_id, event.width, event.height)
+        if ref.id != self._id(len(self._entries) + 1):
+            raise JournalError(
+                f"the image {ref.id!r} in the journal does not follow the {len(self._entries)} before it"
+            )
+        try:
+            recipe = MaskRecipe.from_json(event.view) if event.view_of else None
+        except (KeyError, ValueError, TypeError) as error:
+            raise JournalError(f"the view of the image {ref.id!r} in the journal is none: {error}") from error
+        self._entries[ref.id] = _Entry(ref, picture, event.view_of or ref.id, recipe)
+        if "pixels" in event.source:
+            self._by_pixels[str(event.source["pixels"])] = ref
 
     def add_view(self, original_id: str, recipe: MaskRecipe, source: Mapping[str, Any]) -> ImageRef:
         """Add a masked view of an image; it is drawn when somebody looks.
@@ -116,12 +148,12 @@ class ImageTable:
             raise ToolError(
                 f"an image of {pixels.width}×{pixels.height} pixels; each side must be {MIN_SIDE} to {MAX_SIDE}"
             )
-        key = hashlib.sha256(f"{pixels.mode} {pixels.width} {pixels.height} ".encode() + pixels.data).digest()
+        key = hashlib.sha256(f"{pixels.mode} {pixels.width} {pixels.height} ".encode() + pixels.data).hexdigest()
         if key not in self._by_pixels:
             self._room()
             data = await asyncio.to_thread(_encode, pixels)
             picture = Picture(data, "image/png", pixels.width, pixels.height)
-            self._by_pixels[key] = self.add(picture, {"tool": "code"})
+            self._by_pixels[key] = self.add(picture, {"tool": "code", "pixels": key})
         return self._by_pixels[key]
 
     def known(self, ref_id: str) -> ImageRef:
@@ -236,7 +268,10 @@ class ImageTable:
 
     def _next(self, width: int, height: int) -> ImageRef:
         self._room()
-        return ImageRef(f"{self.tag}-{len(self._entries) + 1}", width, height)
+        return ImageRef(self._id(len(self._entries) + 1), width, height)
+
+    def _id(self, number: int) -> str:
+        return f"{self.tag}-{number}"
 
     def _take(self, picture: Picture) -> None:
         self._room()

@@ -19,6 +19,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from maia.orchestrator.answers import Form
 from maia.orchestrator.events import BackboneReply, RunStarted, Why
 from maia.orchestrator.journal import JournalReader
 from maia.orchestrator.report.arguments import arguments
@@ -29,6 +30,7 @@ from maia.orchestrator.report.prose import inline
 from maia.orchestrator.report.results import UnitResult, run_started
 from maia.orchestrator.report.story import Story, tell
 from maia.orchestrator.report.visible import one_line, shorten, visible
+from maia.orchestrator.tasks.task import DEFAULT
 
 _OUTPUT: Final = 20_000
 _REMINDERS: Final[dict[Why, str]] = {
@@ -38,6 +40,15 @@ _REMINDERS: Final[dict[Why, str]] = {
     "format": "The conclusion was not in the asked form.",
     "final": "The rounds were used up: the agent was asked to conclude.",
 }
+
+
+_LABELS: Final[dict[Form | None, tuple[str, str]]] = {
+    "labels": ("Label", "Labels"),
+    "bias": ("Context of low scores", "Contexts of low scores"),
+    "verdict": ("Verdict", "Verdict"),
+    "text": ("", ""),  # has none
+}
+"""What the short phrases of an answer are, one and several of them."""
 
 
 def unit_page(reader: JournalReader, gallery: Gallery, result: UnitResult) -> str:
@@ -59,6 +70,7 @@ def unit_page(reader: JournalReader, gallery: Gallery, result: UnitResult) -> st
         pictures=pictures,
         script=script,
         result=result,
+        phrases=_LABELS.get(result.form, ("Label", "Labels"))[len(result.labels) > 1],
         run=run_started(reader),
         story=story,
         timeline=[round_ for round_ in story.rounds if round_.statements or round_.measured],
@@ -87,6 +99,7 @@ def index_page(rows: Sequence[tuple[UnitResult, str]], page: str) -> str:
             script=script,
             rows=rows,
             page=page,
+            default_task=DEFAULT,
             counts=dict(Counter(result.status for result, _ in rows).most_common()),
             judged=len(judged),
             matched=sum(result.matched is True for result in judged),
@@ -156,6 +169,8 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
     tokens = f"{_count(read)} in ({_count(usage['cache_read'])} cached), {_count(usage['output'])} out" if read else ""
     run = run_started(reader)
     facts = [
+        ("Task", run.task),
+        ("Question", run.question),
         ("Agent", f"{run.agent}: a fixed strategy, no language model" if run.agent == "scripted" else run.agent),
         ("Model that answered", ", ".join(model for model in models if model and model != run.agent)),
         ("Rounds", str(result.rounds)),

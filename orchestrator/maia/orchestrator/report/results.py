@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from maia.orchestrator.answers import FORMS, Form
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.report.exemplars import exemplar_lists
 from maia.orchestrator.report.gallery import Gallery
+from maia.orchestrator.report.visible import one_line
 
 Status = Literal["concluded", "no_conclusion", "paused", "interrupted", "invalid", "unfinished", "unreadable"]
 """Only "concluded" is a finding.
@@ -24,6 +27,7 @@ Status = Literal["concluded", "no_conclusion", "paused", "interrupted", "invalid
 """
 
 _STRIP: Final = 5
+_HEADLINE: Final = 160
 
 Canonical = Callable[[str], str | None]
 """Gives the one form of a label that equal labels share, or None for a label that it does not understand."""
@@ -38,10 +42,13 @@ class UnitResult:
         unit: Which unit.
         agent: As it was given to --agent.
         status: How the run ended.
-        labels: Of the conclusion; empty unless concluded.
-        description: Of the conclusion; empty unless concluded.
+        labels: Of the conclusion, as `maia.orchestrator.answers` says for each form; empty unless concluded.
+        description: Of the conclusion, likewise.
+        answer: The conclusion as plain JSON, its form and its fields; empty unless concluded.
+        task: What was asked.
+        question: A user's, of the tasks that take one.
         truth: What the unit is known to be; None where nobody knows.
-        matched: Whether a label equals the truth; None without a truth or a conclusion.
+        matched: Whether a label equals the truth; None without a truth or a conclusion that has labels.
         rounds: Replies whose code was run.
         tool_calls: Made by all blocks.
         seconds: From the start to the end.
@@ -62,6 +69,19 @@ class UnitResult:
     seconds: float = 0.0
     reason: str = ""
     exemplars: tuple[str, ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    question: str = ""
+
+    @property
+    def form(self) -> Form | None:
+        """Of the answer; None unless concluded, or of a form that this version does not know."""
+        return next((form for form in FORMS if form == self.answer.get("form")), None)
+
+    @property
+    def headline(self) -> str:
+        """The answer in one line: its labels, or of one that has none its text."""
+        return "; ".join(self.labels) or one_line(self.description, _HEADLINE)
 
 
 def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:
@@ -87,6 +107,8 @@ def result_of(
     finished = next((event for event in reversed(reader.events) if isinstance(event, Finished)), None)
     concluded = finished is not None and finished.how == "concluded"
     labels = tuple(" ".join(label.split()) for label in finished.labels) if finished and concluded else ()
+    answer = _answer(finished) if finished and concluded else {}
+    comparable = answer.get("form") == "labels"
     status, reason = _status(finished, reader.events[-1])
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
     return UnitResult(
@@ -97,7 +119,7 @@ def result_of(
         labels=labels,
         description=finished.description if finished and concluded else "",
         truth=truth,
-        matched=any(same_label(label, truth, canonical) for label in labels) if truth and concluded else None,
+        matched=any(same_label(label, truth, canonical) for label in labels) if truth and comparable else None,
         rounds=finished.rounds
         if finished
         else max((event.round for event in reader.events if isinstance(event, BackboneReply)), default=0),
@@ -105,6 +127,9 @@ def result_of(
         seconds=finished.seconds if finished else max(event.at for event in reader.events),
         reason=reason,
         exemplars=tuple(file for file in _exemplar_files(reader, gallery) if file)[:_STRIP],
+        answer=answer,
+        task=started.task,
+        question=started.question,
     )
 
 
@@ -141,11 +166,18 @@ def plain_label(label: str) -> str:
 def _status(finished: Finished | None, last: Event) -> tuple[Status, str]:
     if finished is not None:
         concluded = finished.how == "concluded"
-        return finished.how, "" if concluded else "the agent gave no description and label within its rounds"
+        return finished.how, "" if concluded else "the agent gave no answer in the agreed form within its rounds"
     if isinstance(last, Stopped):
         reason = f"{last.reason}: {last.message}" if last.message else last.reason
         return "invalid" if last.why == "failed" else last.why, reason
     return "unfinished", "the journal has no end: the run is still going, or was killed"
+
+
+def _answer(finished: Finished) -> Mapping[str, Any]:
+    if finished.answer:
+        return finished.answer
+    # Of a journal from before there were other forms.
+    return {"form": "labels", "description": finished.description, "labels": list(finished.labels)}
 
 
 def _exemplar_files(reader: JournalReader, gallery: Gallery) -> list[str]:

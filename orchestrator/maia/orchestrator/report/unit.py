@@ -31,8 +31,8 @@ _result_adapter: TypeAdapter[UnitResult] = TypeAdapter(UnitResult)
 def write_unit(folder: Path, truth: str | None, canonical: Canonical | None = None) -> UnitResult:
     """Write experiment.html, history.json and result.json, and of a concluded run description.txt and label.txt.
 
-    Each file appears whole. A run without a conclusion has no description.txt and label.txt: what stands there is
-    always a finding.
+    Each file appears whole. A run without a conclusion has no description.txt and label.txt, and an answer without
+    labels no label.txt: what stands there is always a finding.
 
     Args:
         folder: The unit's folder with its journal.
@@ -56,7 +56,7 @@ def derive(folder: Path, truth_of: Callable[[UnitName], str | None], canonical: 
     write_whole(folder / PAGE, page)
     write_whole(folder / HISTORY, _json(history_of(run.system_prompt, reader.events)))
     for name, lines in zip(_FINDING, ((result.description,), result.labels), strict=True):
-        if result.status == "concluded":
+        if result.status == "concluded" and lines:
             write_whole(folder / name, "".join(f"{line}\n" for line in lines))
         else:
             (folder / name).unlink(missing_ok=True)

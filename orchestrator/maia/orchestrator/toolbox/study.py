@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from maia.orchestrator.clients import Response, Servers, Terms, Unit
 from maia.orchestrator.conversation import Part
@@ -65,6 +66,7 @@ class Study:
     exemplars: list[tuple[float, ImageRef]] | None = None
     _threshold: float | None = None
     _asked: bool = False
+    _noted: bool = False
 
     @property
     def channel(self) -> Unit:
@@ -84,10 +86,24 @@ class Study:
             except NotFoundError as error:
                 if error.reason != EXEMPLARS_MISSING:
                     raise
-            if self._threshold is None:
+            if self._threshold is None and not self._noted:
                 call.note(NO_THRESHOLD)
-            self._asked = True
+            self._asked = self._noted = True
         return self._threshold
+
+    def recall(self, tool: str, value: object, notes: Sequence[str]) -> None:
+        """Know again what an answered call of an earlier process has left behind.
+
+        Args:
+            tool: Its name.
+            value: What it returned.
+            notes: What the agent was told beside that.
+        """
+        if tool == "tools.dataset_exemplars" and self.exemplars is None:
+            # A value that this very tool has returned, though a type checker cannot know it.
+            self.exemplars = cast("list[tuple[float, ImageRef]]", value)
+        if tool == "system.call_neuron" and NO_THRESHOLD in notes:
+            self._noted = True
 
     def recipe(self, response: Response, threshold: float | None) -> MaskRecipe:
         """Return how to mask a picture by the unit's response to it."""

@@ -10,6 +10,7 @@ raise ToolError for a fault of the agent's code; a fault of a server is raised a
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -242,7 +243,10 @@ class Toolbox:
                 self.call.note(f"{_one_line(text)!r}: {sentence}")
 
 
-TOOLS: Final[Mapping[str, Callable[..., Awaitable[object]]]] = types.MappingProxyType(
+ToolFunction = Callable[..., Awaitable[object]]
+"""A tool: its first parameter is the Toolbox of the call, the others are what the agent passes."""
+
+TOOLS: Final[Mapping[str, ToolFunction]] = types.MappingProxyType(
     {
         "system.call_neuron": Toolbox.call_neuron,
         "tools.dataset_exemplars": Toolbox.dataset_exemplars,
@@ -265,9 +269,33 @@ CONSTANTS: Final[Mapping[str, str]] = types.MappingProxyType(
 """The constants of every session: type and meaning."""
 
 
-def tool_specs() -> tuple[ToolSpec, ...]:
+def with_own(own: Mapping[str, ToolFunction]) -> Mapping[str, ToolFunction]:
+    """Return the tools and further ones.
+
+    Args:
+        own: By name, such as "tools.brightness": an async function whose first parameter is a `Toolbox`. Its other
+            parameters are annotated as the agent should pass them, and its docstring is for the agent, as here. It
+            raises ToolError for a fault of the agent's code.
+
+    Raises:
+        ValueError: A name that is not of that form or is taken, or a function that cannot be a tool.
+    """
+    for name, function in own.items():
+        holder, _, rest = name.partition(".")
+        if holder != "tools" or not rest.isidentifier() or name in TOOLS:
+            raise ValueError(
+                f"{name!r} cannot be the name of a tool of your own; name it tools.NAME, unlike {', '.join(TOOLS)}"
+            )
+        if not inspect.iscoroutinefunction(function):
+            raise ValueError(f"{name} is no async function; write `async def`")
+        if not inspect.getdoc(function):
+            raise ValueError(f"{name} has no docstring, and agents read nothing else about it")
+    return types.MappingProxyType({**TOOLS, **own})
+
+
+def tool_specs(tools: Mapping[str, ToolFunction] = TOOLS) -> tuple[ToolSpec, ...]:
     """Return what a guest is told about the tools."""
-    return tuple(ToolSpec.of(types.MethodType(function, object()), name) for name, function in TOOLS.items())
+    return tuple(ToolSpec.of(types.MethodType(function, object()), name) for name, function in tools.items())
 
 
 def constants(unit: UnitName) -> dict[str, object]:

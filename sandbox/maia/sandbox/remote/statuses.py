@@ -74,7 +74,8 @@ def from_wire(error: grpc.aio.AioRpcError, address: str) -> SandboxError:
         return _tier_unavailable(told.metadata, address)
     if isinstance(told, OverloadedError) and told.reason == "SESSIONS_FULL":
         return SessionsFullError(f"{told.message} (at {address})", retry_after_s=told.retry_after_s)
-    return SandboxError(told.message if address in told.message else f"{told.message} (from {address})")
+    kind = HostGoneError if isinstance(told, UnavailableError) else SandboxError
+    return kind(told.message if address in told.message else f"{told.message} (from {address})")
 
 
 def _tier_unavailable(values: Mapping[str, str], address: str) -> TierUnavailableError:

@@ -9,18 +9,23 @@ import pytest
 
 from maia.orchestrator.agents.scripted import ScriptedBackbone
 from maia.orchestrator.agents.scripted.concepts import Concept, Picture, Thing, Vocabulary
-from maia.orchestrator.agents.scripted.conclusion import conclude
+from maia.orchestrator.agents.scripted.conclusion import conclude, form_asked
 from maia.orchestrator.agents.scripted.experiments import exemplar_regions
 from maia.orchestrator.agents.scripted.foresight import foretold
 from maia.orchestrator.agents.scripted.hypotheses import Form, Hypothesis, rivals
 from maia.orchestrator.agents.scripted.inference import Observation, Scored, likely, rank
 from maia.orchestrator.agents.scripted.telling import CONTROLS, telling_pictures
+from maia.orchestrator.answers import Answer
+from maia.orchestrator.answers import Form as AnswerForm
 from maia.orchestrator.conversation import Message, Text
 from maia.orchestrator.errors import BackboneError
 from maia.orchestrator.parsing import parse_reply
+from maia.orchestrator.tasks import load_task, task_names
 from maia.services.scenes.labels import canonical_label
 
 SYSTEM = """Some prompt.
+[DESCRIPTION]: what drives it
+[LABEL 1]: its name
 - Shapes: circle, square, triangle, star, cross, ring, heart, hexagon, diamond, crescent
 - Colours: red, orange, yellow, green, cyan, blue, purple, pink, brown, black
 - Textures: solid, striped, dotted, checkered
@@ -274,6 +279,71 @@ def test_what_was_found_too_late_to_foretell_is_believed_if_it_explains_much(exp
 async def test_the_same_conversation_gets_the_same_reply() -> None:
     messages = [Message("user", (Text("Begin."),))]
     assert await ScriptedBackbone().reply(SYSTEM, messages) == await ScriptedBackbone().reply(SYSTEM, messages)
+
+
+FOUND = Scored(of("mono", CIRCLE), 0.9, 0.9)
+REGIONS = "\n".join(f'"region 9.{n}", HIGHLIGHTED REGIONS: large red circle' for n in range(15))
+DRAWN = "\n".join(
+    f"{4.0 * (shape == 'circle'):8.2f} | a medium solid {colour} {shape}"
+    for colour in ("red", "blue")
+    for shape in ("circle", "star")
+)
+
+
+def ending(form: AnswerForm, best: Scored | None, *texts: str) -> Answer:
+    assert VOCABULARY is not None
+    messages = [Message("user", (Text(text),)) for text in texts]
+    answer = parse_reply(conclude(VOCABULARY, best, messages, form), form).conclusion
+    assert answer is not None
+    assert answer.complete
+    return answer
+
+
+def test_a_question_gets_what_was_found_and_that_it_was_not_read() -> None:
+    answer = ending("text", FOUND, DRAWN)
+    assert "reads no question" in answer.description
+    assert "responds to circle" in answer.description
+
+
+def test_a_bias_is_what_the_score_needs_and_none_where_nothing_was_found() -> None:
+    assert ending("bias", FOUND, DRAWN).labels == ("without circle",)
+    nothing = ending("bias", None, DRAWN)
+    assert nothing.labels == ()
+    assert "No context was found" in nothing.description
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        (of("mono", CIRCLE), "SELECTIVE"),
+        (of("or", CIRCLE, STAR), "SELECTIVE"),  # other things drive it as well, but circles do
+        (of("mono", STAR), "SPURIOUS"),
+        (None, "SPURIOUS"),
+    ],
+)
+def test_a_verdict_compares_what_exemplars_look_like_with_what_drives_the_unit(
+    found: Hypothesis | None, word: str
+) -> None:
+    answer = ending("verdict", Scored(found, 0.9, 0.9) if found else None, REGIONS.replace("red ", "blue "), DRAWN)
+    assert answer.labels == (word,)
+    assert "stood for blue circle" in answer.description
+
+
+def test_without_exemplars_there_is_no_class_to_give_a_verdict_on() -> None:
+    with pytest.raises(BackboneError, match="--agent"):
+        ending("verdict", FOUND, DRAWN)
+
+
+async def test_an_answer_of_another_form_is_refused_with_what_to_do() -> None:
+    system = SYSTEM.replace("[DESCRIPTION]:", "[SONG]:")
+    with pytest.raises(BackboneError, match="--agent"):
+        await ScriptedBackbone().reply(system, [Message("user", (Text("Begin."),))])
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_the_form_of_every_task_is_known(name: str) -> None:
+    task = load_task(name, question="Why?" if name == "question" else "")
+    assert form_asked(task.system_prompt(api="", prompt_guide="", instruction_guide="")) == task.form
 
 
 async def test_another_generator_is_refused_with_what_to_do() -> None:

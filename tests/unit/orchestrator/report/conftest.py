@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from maia.orchestrator.answers import Answer, answer_to_json
 from maia.orchestrator.conversation import Picture
 from maia.orchestrator.events import (
     BackboneReply,
@@ -85,6 +86,7 @@ class Run:
         agent: str = "scripted",
         system: str = "You run experiments.",
         size: int = 80,
+        **started: str,
     ) -> None:
         self.size = size
         self.folder = folder
@@ -98,7 +100,7 @@ class Run:
             RunStarted(
                 unit=unit,
                 agent=agent,
-                task="neuron_description",
+                task=started.pop("task", "neuron_description"),
                 seed=7,
                 started_at="2026-11-23T10:14:00+00:00",
                 versions={"maia": "0.1.0", "python": "3.11.14"},
@@ -106,6 +108,7 @@ class Run:
                 sandbox={"tier": "jail", "limits": {"wall_s": 60.0}},
                 config={"max_rounds": 25, "base_url": ""},
                 system_prompt=system,
+                question=started.get("question", ""),
             )
         )
         self.say(0, "task", [TextPart("Which pictures drive this neuron? You have 25 rounds.")])
@@ -231,7 +234,11 @@ class Run:
         self.use("system.call_neuron", {"images": [{"image": name} for name in images]}, answer)
         return views
 
-    def conclude(self, description: str, labels: Sequence[str]) -> None:
+    def answer(self, answer: Answer) -> None:
+        """Conclude with an answer of any form, as the loop does."""
+        self.conclude(answer.description, answer.labels, answer_to_json(answer))
+
+    def conclude(self, description: str, labels: Sequence[str], answer: dict[str, Any] | None = None) -> None:
         self.append(
             Finished(
                 how="concluded",
@@ -240,6 +247,7 @@ class Run:
                 rounds=self.round,
                 tool_calls=self.call,
                 seconds=74.2,
+                answer=answer or {},
             )
         )
         self.journal.close()
@@ -284,9 +292,9 @@ NameError: name 'activatons' is not defined. Did you mean: 'activations'?
 """
 
 
-def investigate(folder: Path, index: int = 12, agent: str = "anthropic", size: int = 80) -> Run:
+def investigate(folder: Path, index: int = 12, agent: str = "anthropic", size: int = 80, **started: str) -> Run:
     """Write the rounds of a believable run, without its end."""
-    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent, size=size)
+    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent, size=size, **started)
     run.reply(
         "I start from the dataset images that drive the neuron **most**.\n\n"
         f"```python\n{EXEMPLARS}```\nThen I will form a first hypothesis."

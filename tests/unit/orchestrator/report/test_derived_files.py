@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from maia.orchestrator.answers import Answer, Bias, Verdict, Words, answer_from_json
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.journal import FILE_NAME
@@ -36,6 +37,34 @@ def test_a_finding_has_its_files(tmp_path: Path, investigated: MakeRun) -> None:
     assert stored["unit"] == {"model": "scenes-cnn", "layer": "layer3", "index": 12}
     assert (stored["labels"], stored["matched"], stored["status"]) == (["circle", "round"], True, "concluded")
     assert result.matched is True
+
+
+@pytest.mark.parametrize(
+    ("answer", "label", "shown"),
+    [
+        (Bias("Low outdoors.", ("outdoors", "at night")), "outdoors\nat night\n", "Contexts of low scores</dt>"),
+        (Bias("None was found."), None, "None was found.</h1>"),
+        (Verdict("SPURIOUS", "Grass drives it."), "SPURIOUS\n", "Verdict</dt>"),
+        (Words("To collars."), None, "To collars.</h1>"),
+    ],
+)
+def test_an_answer_of_another_form_has_its_files(
+    tmp_path: Path, new_run: MakeRun, answer: Answer, label: str | None, shown: str
+) -> None:
+    run = new_run(tmp_path / "a/m/l/1", UnitName(model="m", layer="l", index=1), task="own", question="Ties <b>?")
+    (run.folder / "label.txt").write_text("of an earlier run\n")
+    run.answer(answer)
+    [result] = rebuild(tmp_path, nobody_knows)
+    assert files(run.folder) == DERIVED | {"description.txt"} | ({"label.txt"} if label else set())
+    assert (run.folder / "description.txt").read_text() == f"{answer.description}\n"
+    assert label is None or (run.folder / "label.txt").read_text() == label
+    assert answer_from_json(json.loads((run.folder / RESULT).read_text())["answer"]) == answer
+    page, index = (run.folder / "experiment.html").read_text(), (tmp_path / "index.html").read_text()
+    assert shown in page
+    assert answer.description in index
+    assert page.count("Ties &lt;b&gt;?") == 2
+    assert index.count("Ties &lt;b&gt;?") == 1
+    assert rebuild(tmp_path, nobody_knows) == [result]
 
 
 def test_a_failure_has_no_finding_even_where_one_stood(tmp_path: Path, investigated: MakeRun) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from maia.orchestrator.answers import Answer, Bias, Labels, Verdict, Words, answer_from_json
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import BlockOutput, UnitName
 from maia.orchestrator.journal import JournalWriter
@@ -28,13 +29,38 @@ def test_a_finding(tmp_path: Path, investigated: MakeRun) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "headline"),
+    [
+        (Labels("d", ("ring", "disc")), "ring; disc"),
+        (Bias("Low outdoors.", ("outdoors",)), "outdoors"),
+        (Bias("None was found."), "None was found."),
+        (Verdict("SPURIOUS", "Grass drives it."), "SPURIOUS"),
+        (Words("To collars.\n\nTies give 0.8."), "To collars. Ties give 0.8."),
+    ],
+)
+def test_an_answer_of_any_form_comes_back_and_only_labels_are_held_against_the_truth(
+    tmp_path: Path, new_run: MakeRun, answer: Answer, headline: str
+) -> None:
+    new_run(tmp_path, UNIT, task="question", question="Ties or collars?").answer(answer)
+    result = collect(tmp_path, "circle")
+    assert answer_from_json(result.answer) == answer
+    assert (result.task, result.question, result.headline) == ("question", "Ties or collars?", headline)
+    assert result.matched is (False if answer.form == "labels" else None)
+
+
+def test_a_finding_from_before_there_were_other_forms_has_labels(tmp_path: Path, new_run: MakeRun) -> None:
+    new_run(tmp_path, UNIT).conclude("Circles.", ["circle"])
+    assert answer_from_json(collect(tmp_path).answer) == Labels("Circles.", ("circle",))
+
+
+@pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
         (lambda run: run.stop("paused", "the server is down"), "paused", "SERVER_UNAVAILABLE: the server is down"),
         (lambda run: run.stop("invalid", "no"), "invalid", "SERVER_UNAVAILABLE: no"),
         (lambda run: run.stop("failed", "as earlier versions wrote"), "invalid", "SERVER_UNAVAILABLE: as earlier"),
         (lambda run: run.stop("interrupted", ""), "interrupted", "INTERRUPTED"),
-        (lambda run: run.give_up(), "no_conclusion", "no description"),
+        (lambda run: run.give_up(), "no_conclusion", "no answer in the agreed form"),
         (lambda run: run.journal.close(), "unfinished", "killed"),
     ],
 )

@@ -1,6 +1,7 @@
 """The gateway: numbers, journal, notes, retries and bounds of tool calls."""
 
 import base64
+import re
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,13 @@ import pytest
 from maia.execution.v1 import execution_pb2
 from maia.generation.v1 import generation_pb2
 from maia.orchestrator.conversation import Picture, Text
-from maia.orchestrator.events import ImageAdded, ToolCalled, ToolReturned
+from maia.orchestrator.events import BlockStarted, ImageAdded, ToolCalled, ToolReturned
 from maia.orchestrator.gateway import Gateway, GatewayLimits
+from maia.orchestrator.images import ImageTable
+from maia.orchestrator.journal import JournalWriter
+from maia.orchestrator.record import Record
+from maia.orchestrator.toolbox import Study
+from maia.orchestrator.workbench import Transcript
 from maia.sandbox import ImageRef, Pixels, ToolError
 from maia.sandbox.protocol.values import decode_value
 from maia.wire.errors import (
@@ -162,3 +168,43 @@ async def test_long_arguments_are_cut_for_readers_only(bench: Any) -> None:
     assert numbers[-1] == "… (600 items)"
     await call(bench, "tools.display", "a" * 4999 + "b", list(range(600)))
     assert len({event.digest for event in bench.events(ToolCalled)}) == 2
+
+
+async def test_what_was_answered_is_not_asked_of_a_server_again(bench: Any) -> None:
+    bench.record.journal.append(BlockStarted(1, 1, "code"))
+    bench.record.next_block()
+    transcript = Transcript(bench.record)
+    first = Gateway(bench.study, bench.record, transcript, GatewayLimits())
+    images = await first.call("tools.text2image", {"prompts": ["red", "dog"]})
+    with pytest.raises(ToolError) as refused:
+        await first.call("tools.text2image", {"prompts": []})
+    bench.record.journal.close()
+    before = len(bench.world.asked)
+    assert isinstance(images, list)
+    with JournalWriter(bench.folder) as journal:
+        record = Record(journal)
+        record.next_block()
+        table, again = ImageTable(record, tag=bench.images.tag), Transcript(record)
+        gateway = Gateway(Study(bench.servers, table, bench.study.unit, "r1", seed=7), record, again, GatewayLimits())
+        assert await gateway.call("tools.text2image", {"prompts": ["red", "dog"]}) == images
+        with pytest.raises(ToolError, match=re.escape(str(refused.value))):
+            await gateway.call("tools.text2image", {"prompts": []})
+        assert len(bench.world.asked) == before
+        assert again.parts == transcript.parts == [Text("Note: 'dog': cannot draw: dog")]
+        assert table.picture(images[1].id) == bench.images.picture(images[1].id)
+        await gateway.call("tools.text2image", {"prompts": ["red", "dog"]})
+        assert len(bench.world.asked) == before + 1
+
+
+async def test_another_call_in_the_place_of_an_answered_one_is_made(bench: Any) -> None:
+    bench.record.journal.append(BlockStarted(1, 1, "code"))
+    bench.record.next_block()
+    await bench.gateway.call("tools.text2image", {"prompts": ["red"]})
+    bench.record.journal.close()
+    before = len(bench.world.asked)
+    with JournalWriter(bench.folder) as journal:
+        record = Record(journal)
+        record.next_block()
+        study = Study(bench.servers, ImageTable(record, tag="img-x"), bench.study.unit, "r1", seed=7)
+        await Gateway(study, record, bench.shown, GatewayLimits()).call("tools.text2image", {"prompts": ["blue"]})
+    assert len(bench.world.asked) == before + 1

@@ -13,10 +13,11 @@ from typing import Final
 
 from maia.orchestrator.agents.scripted import experiments
 from maia.orchestrator.agents.scripted.concepts import Concept, Picture, Thing, Vocabulary
-from maia.orchestrator.agents.scripted.conclusion import conclude
+from maia.orchestrator.agents.scripted.conclusion import conclude, form_asked
 from maia.orchestrator.agents.scripted.hypotheses import Hypothesis
 from maia.orchestrator.agents.scripted.inference import Scored, likely, rank
 from maia.orchestrator.agents.scripted.telling import telling_pictures
+from maia.orchestrator.answers import Form
 from maia.orchestrator.conversation import Message, Reply
 from maia.orchestrator.errors import BackboneError
 
@@ -36,7 +37,8 @@ class ScriptedBackbone:
         """Write the next experiment of the plan, or conclude.
 
         Raises:
-            BackboneError: The generator is not that of the scene world, whose words the plan needs.
+            BackboneError: The generator is not that of the scene world, whose words the plan needs, or the task asks
+                for an answer that the agent cannot write.
         """
         vocabulary = Vocabulary.read(system)
         if vocabulary is None:
@@ -45,13 +47,20 @@ class ScriptedBackbone:
                 " colours and textures; choose another --agent",
                 transient=False,
             )
-        return Reply(_plan(vocabulary, messages), self.name)
+        form = form_asked(system)
+        if form is None:
+            raise BackboneError(
+                "the scripted agent can end with [DESCRIPTION]:, [BIAS]:, [VERDICT]: or [ANSWER]: only, and no line of"
+                " this task's system prompt begins with one of these; choose another --agent",
+                transient=False,
+            )
+        return Reply(_plan(vocabulary, messages, form), self.name)
 
     async def aclose(self) -> None:
         """Nothing to close."""
 
 
-def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
+def _plan(vocabulary: Vocabulary, messages: Sequence[Message], form: Form) -> str:
     written = sum(message.role == "assistant" for message in messages)
     if written == 0:
         return _experiment("First the dataset images that drive the neuron most.", experiments.EXEMPLARS)
@@ -64,7 +73,7 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
     seen = experiments.observations(vocabulary, messages)
     ranked = rank(vocabulary, seen)
     if not ranked:
-        return conclude(vocabulary, None, messages)
+        return conclude(vocabulary, None, messages, form)
     settled = written >= FIRST_TELLING + TELLING_ROUNDS
     if not settled:
         known = {observation.picture for observation in seen}
@@ -80,7 +89,7 @@ def _plan(vocabulary: Vocabulary, messages: Sequence[Message]) -> str:
             f"{_hypotheses(ranked[:1])}\n\nAs a control, edits that change one thing and leave the rest as it is.",
             experiments.edit_code(edits),
         )
-    return conclude(vocabulary, ranked[0], messages)
+    return conclude(vocabulary, ranked[0], messages, form)
 
 
 def _experiment(prose: str, code: str) -> str:
