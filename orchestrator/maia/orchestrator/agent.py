@@ -62,7 +62,7 @@ class Agent:
         """
         first = self.record.message(0)
         messages = [
-            first or self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
+            first or await self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
         ]
         conclusion: Answer | None = None
         rounds = 0
@@ -86,7 +86,7 @@ class Agent:
             why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
             if number == self.max_rounds:
                 why, parts = "final", [*parts, Text(self.task.reminder("final"))]
-            messages.append(self._say(number, why, parts))
+            messages.append(await self._say(number, why, parts))
         finished = Finished(
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
@@ -96,7 +96,7 @@ class Agent:
             tool_calls=self.record.tool_calls,
             seconds=round(self.record.journal.seconds, 3),
         )
-        self.record.journal.append(finished, sync=True)
+        await self.record.journal.put(finished)
         return finished
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
@@ -112,7 +112,7 @@ class Agent:
             usage=asdict(reply.usage),
             stop_reason=reply.stop_reason,
         )
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
@@ -149,10 +149,11 @@ class Agent:
             parts.append(Text(self.task.reminder("cut_block")))
         return parts
 
-    def _say(self, number: int, why: Why, parts: list[Part]) -> Message:
+    async def _say(self, number: int, why: Why, parts: list[Part]) -> Message:
         message = Message("user", merge_text(parts))
+        await self.record.store(message.parts)
         event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in message.parts])
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return message
 
 

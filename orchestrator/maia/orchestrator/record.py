@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage
@@ -42,6 +43,10 @@ class Record:
         """Number a tool call, from 1."""
         self.tool_calls += 1
         return self.tool_calls
+
+    async def store(self, parts: Iterable[Part]) -> None:
+        """Store the pictures among parts that are to be named, while the event loop goes on."""
+        await self.journal.store([part for part in parts if isinstance(part, Picture)])
 
     def part(self, part: Part) -> PartEvent:
         """Return a part as events name it, its picture stored beside the journal."""
