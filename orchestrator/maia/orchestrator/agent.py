@@ -69,7 +69,7 @@ class Agent:
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        messages = [self._task()]
+        messages = [await self._task()]
         conclusion: Answer | None = None
         last, told = self.max_rounds, False  # the last round; whether the agent knows that its budget is nearly spent
         number = rounds = 0
@@ -106,15 +106,16 @@ class Agent:
             usage=dict(self.ledger.spending.usage),
             usd=self.ledger.spending.usd,
         )
-        self.record.journal.append(finished, sync=True)
+        await self.record.journal.put(finished)
         return finished
 
-    def _task(self) -> Message:
+    async def _task(self) -> Message:
         """Return the first message."""
         before = self.record.tape.messages.get(0)
         if before is not None:
             return Message("user", self.record.restored(before.parts))
-        return self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])[0]
+        said, _ = await self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
+        return said
 
     async def _next(
         self, number: int, reply: str, parsed: ParsedReply, last: int, *, told: bool
@@ -126,7 +127,7 @@ class Agent:
         parts = [*parts, Text(remark)]
         if number == last or standing == "spent":
             why, parts = "final", [*parts, Text(self.task.reminder("final"))]
-        return self._say(number, why, parts, standing)
+        return await self._say(number, why, parts, standing)
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
         if (known := self.record.reply(number)) is not None:
@@ -142,7 +143,7 @@ class Agent:
             stop_reason=reply.stop_reason,
             usd=self.cost(reply.usage),
         )
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
@@ -179,10 +180,13 @@ class Agent:
             parts.append(Text(self.task.reminder("cut_block")))
         return parts
 
-    def _say(self, number: int, why: Why, parts: list[Part], standing: Standing = "") -> tuple[Message, UserMessage]:
+    async def _say(
+        self, number: int, why: Why, parts: list[Part], standing: Standing = ""
+    ) -> tuple[Message, UserMessage]:
         merged = merge_text(parts)
+        await self.record.store(merged)
         event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in merged], budget=standing)
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return Message("user", named(merged, event.parts)), event
 
 

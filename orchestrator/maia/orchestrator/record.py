@@ -44,6 +44,10 @@ class Record:
         self.tool_calls += 1
         return self.tool_calls
 
+    async def store(self, parts: Iterable[Part]) -> None:
+        """Store the pictures among parts that are to be named, while the event loop goes on."""
+        await self.journal.store([part for part in parts if isinstance(part, Picture)])
+
     def part(self, part: Part) -> PartEvent:
         """Return a part as events name it, its picture stored beside the journal."""
         match part:

@@ -130,7 +130,7 @@ async def investigate_unit(
     except MaiaError as error:
         return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit, task)
-    with JournalWriter(folder) as journal:
+    with await asyncio.to_thread(JournalWriter, folder) as journal:
         tape = Tape.of(journal.events)
         if tape.finished is not None:
             return tape.finished

@@ -148,7 +148,7 @@ class SandboxWorkbench:
             raise _failed(error) from error
         finally:
             self.transcript.end_of_output()  # also of a block that a fault or the user cut short
-        self.record.journal.append(ended, sync=True)
+        await self.record.journal.put(ended)
         return self._shown(ended)
 
     async def close(self) -> None:
