@@ -22,7 +22,7 @@ from maia.cli.command_line import CommandLine
 from maia.cli.config import Config
 from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
-from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside, spent_before
+from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
@@ -100,7 +100,6 @@ class Investigation:
         self.stopped = False
         self._request = request
         self._task = task
-        self._budget = BatchBudget(Budget.parse(config.batch_budget))
         self._order: dict[UnitName, int] = {}
         self._pause = Pause()
         self._batch_budget = BatchBudget(Budget.parse(config.batch_budget))
@@ -180,7 +179,7 @@ class Investigation:
             out=config.out,
             max_rounds=config.max_rounds,
             budget=Budget.parse(config.budget),
-            batch=self._budget,
+            batch=self._batch_budget,
             seed=config.seed,
             policy=config.policy,
             limits=config.limits,
@@ -223,7 +222,6 @@ class Investigation:
                     self.unit_left(unit, error.message)
                     continue
             found = earlier_result(folder, unit)
-            self._budget.add(spent_before(folder) if found is None else found.spending)
             if found is None:
                 todo.append(unit)
             else:

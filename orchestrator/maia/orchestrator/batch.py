@@ -11,14 +11,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
-from maia.orchestrator.budget import BatchBudget
+from maia.orchestrator.budget import BatchBudget, Spending
 from maia.orchestrator.endings import stopped_by
 from maia.orchestrator.errors import DISK_FULL, LOCKED, UNWRITABLE, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
+from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.run import RunSettings, investigate_unit
 from maia.orchestrator.wiring import Lab
@@ -127,12 +129,24 @@ async def run_batch(
         asyncio.CancelledError: The batch was interrupted; the journals of running units say so.
     """
     pause = pause or Pause()
+    for unit in dict.fromkeys(units):
+        settings.batch.add(spent_before(settings.folder(unit)))
 
     def investigate(unit: UnitName, on_event: Callable[[Event], None]) -> Awaitable[Finished | Stopped]:
         return investigate_unit(unit, lab, settings, on_event, pause=pause)
 
     batch = Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause, budget=settings.batch)
     return await batch.run(units)
+
+
+def spent_before(folder: Path) -> Spending:
+    """Return what an unfinished run has spent in a unit's folder."""
+    if not (folder / FILE_NAME).exists():
+        return Spending()
+    try:
+        return Spending.of(JournalReader(folder).events)
+    except JournalError:
+        return Spending()  # whoever goes on with it will say what is wrong
 
 
 class Batch:
@@ -232,8 +246,8 @@ class Batch:
             raise asyncio.CancelledError
 
     def _may_begin(self) -> bool:
-        if not self._result.given_up and (spent := self._budget.spent):
-            self._result.given_up = f"{spent}; give a larger --batch-budget"
+        if not self._result.given_up:
+            self._result.given_up = self._budget.spent or ""
         return not self._pause.asked and not self._result.given_up
 
     def _wait_s(self) -> float:

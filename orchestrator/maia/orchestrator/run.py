@@ -84,6 +84,11 @@ class RunSettings:
     tools: Mapping[str, ToolFunction] = field(default_factory=lambda: TOOLS)
     config: Mapping[str, Any] = field(default_factory=dict)
 
+    def folder(self, unit: UnitName) -> Path:
+        """Return where a unit's journal and results lie."""
+        task = self.task if isinstance(self.task, Task) else load_task(self.task)
+        return unit_folder(self.out, self.agent, unit, task)
+
 
 def unit_folder(out: Path, agent: str, unit: UnitName, task: Task | None = None) -> Path:
     """Return where a unit's journal and results lie; an agent's name with slashes or colons becomes one folder.
