@@ -21,18 +21,10 @@ from maia.cli.errors import CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
-from maia.wire.addresses import Address
+from maia.wire.addresses import SERVER_ADDRESSES, Address
 from maia.wire.errors import InvalidRequestError
 
-ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "subject": "127.0.0.1:7411",
-        "generation": "127.0.0.1:7412",
-        "editing": "127.0.0.1:7413",
-        "exemplars": "127.0.0.1:7414",
-        "description": "127.0.0.1:7415",
-    }
-)
+ADDRESSES: Final = SERVER_ADDRESSES
 """Where each server listens unless something else is said; also the names of the servers, in the order they start."""
 
 SANDBOX_ADDRESS: Final = "127.0.0.1:7416"

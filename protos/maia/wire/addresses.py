@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from maia.wire.errors import InvalidRequestError
+
+SERVER_ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "subject": "127.0.0.1:7411",
+        "generation": "127.0.0.1:7412",
+        "editing": "127.0.0.1:7413",
+        "exemplars": "127.0.0.1:7414",
+        "description": "127.0.0.1:7415",
+    }
+)
+"""Where each server listens, and is looked for, unless something else is said."""
 
 _MAX_SOCKET_PATH: Final = 107
 """sun_path holds 108 bytes with its final zero."""

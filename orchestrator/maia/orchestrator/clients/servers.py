@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Self
 
 from maia.orchestrator.clients.calling import Connection
 from maia.orchestrator.clients.description import DescriptionClient
@@ -14,6 +14,7 @@ from maia.orchestrator.clients.editing import EditingClient
 from maia.orchestrator.clients.exemplars import ExemplarsClient
 from maia.orchestrator.clients.generation import GenerationClient
 from maia.orchestrator.clients.subject import SubjectClient
+from maia.wire.addresses import SERVER_ADDRESSES
 from maia.wire.channels import open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 
@@ -30,6 +31,11 @@ class Addresses:
     editing: str
     exemplars: str
     description: str
+
+    @classmethod
+    def local(cls) -> Self:
+        """Return those that `maia up` serves at."""
+        return cls(**SERVER_ADDRESSES)
 
 
 SERVER_NAMES: Final = tuple(field.name for field in fields(Addresses))
