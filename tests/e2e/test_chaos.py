@@ -35,8 +35,8 @@ TOLERANCE: Final = 0.01
 """Of activations, which are rounded to two decimals: what shares a batch changes a float's last bits."""
 
 LATENCY_S: Final = 0.3
-BETWEEN_KILLS_S: Final = (1.0, 3.0)
-LONGEST_S: Final = 240.0
+BETWEEN_KILLS_S: Final = (2.0, 5.0)
+LONGEST_S: Final = 400.0
 
 
 def code(text: str) -> str:
@@ -262,7 +262,9 @@ def test_a_batch_whose_processes_are_killed_ends_as_an_undisturbed_one(
                 else:
                     machines.kill(victim)
                     machines.start(victim)
-            assert code in {0, 2, 3, -signal.SIGKILL}, (maia.folder / "run.log").read_text()[-3000:]
+            log_text = (maia.folder / "run.log").read_text()
+            late = code == 1 and "was not ready within" in log_text.splitlines()[-1]  # a server that just began anew
+            assert late or code in {0, 2, 3, -signal.SIGKILL}, log_text[-3000:]
             machines.wait_until_serving()
 
     assert sum(killed.values()) >= 5, killed

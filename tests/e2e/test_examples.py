@@ -1,4 +1,4 @@
-"""The scripts of examples/, the vendors' own SDKs in them speaking to a vendor on loopback."""
+"""What is in examples/: scripts, the vendors' own SDKs in them speaking to a vendor on loopback, and a task."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from maia.orchestrator.events import RunStarted
+from maia.orchestrator.journal import JournalReader
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Maia
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CODE = "best = max(search_catalogue(max_price=60), key=lumens)\nprint(best, lumens(best))"
@@ -130,3 +136,16 @@ def test_an_agent_with_openais_sdk(vendor: Vendor) -> None:
     good, bad = second["messages"][-2:]
     assert (good["tool_call_id"], good["content"]) == ("call_1", "Astra 800\n")
     assert "there is no lamp 'Dynamo'" in bad["content"]
+
+
+def test_a_task_of_ones_own(maia: Maia) -> None:
+    ended = maia(
+        "run", "--up", "--model", "scene-neurons", "--units", "mono=10", "--task-file", str(EXAMPLES / "own_task.toml")
+    )
+    assert ended.code == 0, ended.err
+    folder = maia.folder / "results" / "own_task" / "scripted" / "scene-neurons" / "mono" / "10"
+    started = JournalReader(folder).events[0]
+    assert isinstance(started, RunStarted)
+    assert "colour, texture, shape, or several of them" in started.system_prompt
+    assert json.loads((folder / "result.json").read_text())["answer"]["form"] == "text"
+    assert "responds to circle" in (folder / "description.txt").read_text()

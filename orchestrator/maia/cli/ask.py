@@ -12,7 +12,7 @@ from maia.cli.errors import CommandError
 
 # A layer's name holds a letter, so that neither "10:30" nor "16:9" is a unit; of those without one --units speaks.
 _UNIT: Final = re.compile(
-    r"(?<![\w.:/=])(?=[\w.\-]*[A-Za-z])(?P<layer>\w[\w.\-]{0,200})[:=](?P<index>[0-9]{1,9})(?![\w:=/]|[.,][0-9])"
+    r"(?<![\w.:/=])(?=[\w.\-]{0,200}[A-Za-z])(?P<layer>\w[\w.\-]{0,200})[:=](?P<index>[0-9]{1,9})(?![\w:=/]|[.,][0-9])"
 )
 
 
@@ -40,10 +40,11 @@ def ask(
     context_tokens: flags.ContextTokens = None,
     describer: flags.Describer = None,
     describer_base_url: flags.DescriberBaseUrl = None,
-    budget: flags.Budget = None,
-    prices: flags.Prices = None,
     max_rounds: flags.MaxRounds = None,
     seed: flags.Seed = None,
+    jobs: flags.Jobs = None,
+    budget: flags.Budget = None,
+    prices: flags.Prices = None,
     out: flags.Out = None,
     fresh: flags.Fresh = False,
     debug: flags.Debug = False,

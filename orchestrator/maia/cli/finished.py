@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from maia.cli.results import canonical, truth_of
+from maia.orchestrator.budget import Spending
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import UnitName
-from maia.orchestrator.journal import FILE_NAME, JournalWriter
+from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter
 from maia.orchestrator.report import UnitResult, collect
 from maia.orchestrator.report.unit import unchanged
 
@@ -32,6 +33,16 @@ def earlier_result(folder: Path, unit: UnitName) -> UnitResult | None:
     except JournalError:
         return None
     return result if result.status in ENDED else None
+
+
+def spent_before(folder: Path) -> Spending:
+    """Return what an unfinished run has spent in a unit's folder."""
+    if not (folder / FILE_NAME).exists():
+        return Spending()
+    try:
+        return Spending.of(JournalReader(folder).events)
+    except JournalError:
+        return Spending()  # whoever goes on with it will say what is wrong
 
 
 def set_aside(out: Path, folder: Path) -> Path | None:

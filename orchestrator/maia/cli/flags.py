@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 _SETTINGS = "Settings"
+_BUDGET = "What it may cost"
 _SERVERS = "Servers"
 _BUDGET = "What it may cost"
 _LIMITS = "Limits of a code block"
@@ -238,6 +239,10 @@ MaxRounds = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
 ]
 Out = Annotated[
     Path | None,

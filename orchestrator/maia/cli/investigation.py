@@ -22,7 +22,7 @@ from maia.cli.command_line import CommandLine
 from maia.cli.config import Config
 from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED, CommandError
 from maia.cli.exemplar_sets import build_sets
-from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
+from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside, spent_before
 from maia.cli.folders import check_writable
 from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
@@ -43,7 +43,8 @@ from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
-from maia.orchestrator.tasks import Task, load_task, read_task_file, refuse_units
+from maia.orchestrator.tasks import Task, load_task, read_task_file
+from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
 
@@ -99,6 +100,7 @@ class Investigation:
         self.stopped = False
         self._request = request
         self._task = task
+        self._budget = BatchBudget(Budget.parse(config.batch_budget))
         self._order: dict[UnitName, int] = {}
         self._pause = Pause()
         self._batch_budget = BatchBudget(Budget.parse(config.batch_budget))
@@ -178,7 +180,7 @@ class Investigation:
             out=config.out,
             max_rounds=config.max_rounds,
             budget=Budget.parse(config.budget),
-            batch=self._batch_budget,
+            batch=self._budget,
             seed=config.seed,
             policy=config.policy,
             limits=config.limits,
@@ -221,6 +223,7 @@ class Investigation:
                     self.unit_left(unit, error.message)
                     continue
             found = earlier_result(folder, unit)
+            self._budget.add(spent_before(folder) if found is None else found.spending)
             if found is None:
                 todo.append(unit)
             else:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from maia.orchestrator.events import BackboneReply, DescriberReply, UnitName
-
-PaidReply = BackboneReply | DescriberReply
-Price = Callable[[PaidReply], float | None]
-"""What a reply has cost, in dollars; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +34,18 @@ class Spending:
     """Adds up what was spent.
 
     Attributes:
-        price: Of a reply.
         total: Spent by this command so far.
     """
 
-    price: Price = lambda reply: reply.usd
     total: Spent = field(default_factory=Spent)
     _running: dict[UnitName, Spent] = field(default_factory=dict)
     _ended: Spent = field(default_factory=Spent)
     _ends: int = 0
 
-    def note(self, unit: UnitName, reply: PaidReply) -> None:
+    def note(self, unit: UnitName, reply: BackboneReply | DescriberReply) -> None:
         """Take in a reply."""
         tokens = sum(reply.usage.values())
-        spent = Spent(tokens, self.price(reply) if tokens else 0.0)
+        spent = Spent(tokens, reply.usd if tokens else 0.0)
         self.total += spent
         self._running[unit] = self._running.get(unit, Spent()) + spent
 

@@ -69,34 +69,32 @@ class Agent:
             MaiaError: A server or the sandbox failed for good. Nothing that the system did wrong is shown to the
                 backbone as evidence.
         """
-        task = self.task.task_prompt(rounds=self.max_rounds, unit=self.unit)
-        messages = [(self._said(0) or self._say(0, "task", [Text(task)]))[0]]
+        messages = [await self._task()]
         conclusion: Answer | None = None
         last, told = self.max_rounds, False  # the last round; whether the agent knows that its budget is nearly spent
         number = rounds = 0
         while number < last + FINAL_REPLIES:
-            number += 1
             self.pause.check()
+            number += 1
             reply = await self._query(number, messages)
             parsed = parse_reply(reply.text, self.task.form)
             in_rounds = number <= last
             rounds = min(number, last)
-            said = self._said(number)
+            before = self.record.tape.messages.get(number)
             # Of a conclusion that was cut the last label may be half a one.
-            if said is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
+            if before is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
                 conclusion = parsed.conclusion
                 break
             messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
-            if said is None and number == last + FINAL_REPLIES:
+            if before is None and number == last + FINAL_REPLIES:
                 break
-            if said is None:
-                why, parts = await self._answer(number, reply.text, parsed, run_code=in_rounds)
-                reminded = self._reminded(why, parts, is_last=number == last, in_rounds=in_rounds, told=told)
-                said = self._say(number, *reminded)
-            message, event = said
+            if before is None:
+                message, said = await self._next(number, reply.text, parsed, last, told=told)
+            else:
+                message, said = Message("user", self.record.restored(before.parts)), before
             messages.append(message)
-            last = number if event.why == "final" else last
-            told = told or event.budget != ""
+            last = number if said.why == "final" else last
+            told = told or said.budget != ""
         finished = Finished(
             how="concluded" if conclusion else "no_conclusion",
             description=conclusion.description if conclusion else "",
@@ -108,8 +106,28 @@ class Agent:
             usage=dict(self.ledger.spending.usage),
             usd=self.ledger.spending.usd,
         )
-        self.record.journal.append(finished, sync=True)
+        await self.record.journal.put(finished)
         return finished
+
+    async def _task(self) -> Message:
+        """Return the first message."""
+        before = self.record.tape.messages.get(0)
+        if before is not None:
+            return Message("user", self.record.restored(before.parts))
+        said, _ = await self._say(0, "task", [Text(self.task.task_prompt(rounds=self.max_rounds, unit=self.unit))])
+        return said
+
+    async def _next(
+        self, number: int, reply: str, parsed: ParsedReply, last: int, *, told: bool
+    ) -> tuple[Message, UserMessage]:
+        """Do what reply `number` asks for and return the message that follows it."""
+        in_rounds = number <= last
+        why, parts = await self._answer(number, reply, parsed, run_code=in_rounds)
+        standing, remark = self.ledger.remark(told=told, in_rounds=in_rounds)
+        parts = [*parts, Text(remark)]
+        if number == last or standing == "spent":
+            why, parts = "final", [*parts, Text(self.task.reminder("final"))]
+        return await self._say(number, why, parts, standing)
 
     async def _query(self, number: int, messages: list[Message]) -> Reply:
         if (known := self.record.reply(number)) is not None:
@@ -125,7 +143,7 @@ class Agent:
             stop_reason=reply.stop_reason,
             usd=self.cost(reply.usage),
         )
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
@@ -162,26 +180,14 @@ class Agent:
             parts.append(Text(self.task.reminder("cut_block")))
         return parts
 
-    def _reminded(
-        self, why: Why, parts: list[Part], *, is_last: bool, in_rounds: bool, told: bool
-    ) -> tuple[Why, list[Part], Standing]:
-        """Add to a message what the agent must know of its rounds and its budget."""
-        standing, remark = self.ledger.remark(told=told, in_rounds=in_rounds)
-        parts = [*parts, Text(remark)]
-        if is_last or standing == "spent":
-            return "final", [*parts, Text(self.task.reminder("final"))], standing
-        return why, parts, standing
-
-    def _say(self, number: int, why: Why, parts: list[Part], standing: Standing = "") -> tuple[Message, UserMessage]:
+    async def _say(
+        self, number: int, why: Why, parts: list[Part], standing: Standing = ""
+    ) -> tuple[Message, UserMessage]:
         merged = merge_text(parts)
+        await self.record.store(merged)
         event = UserMessage(round=number, why=why, parts=[self.record.part(part) for part in merged], budget=standing)
-        self.record.journal.append(event, sync=True)
+        await self.record.journal.put(event)
         return Message("user", named(merged, event.parts)), event
-
-    def _said(self, number: int) -> tuple[Message, UserMessage] | None:
-        """Return the message after reply `number` that an earlier process wrote, None if none did."""
-        message = self.record.message(number)
-        return None if message is None else (message, self.record.tape.messages[number])
 
 
 def named(parts: Sequence[Part], events: Sequence[PartEvent]) -> tuple[Part, ...]:

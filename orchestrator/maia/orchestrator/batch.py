@@ -143,7 +143,7 @@ class Batch:
         jobs: How many at once.
         listener: Is told what happens.
         pause: Ends it early.
-        budget: When it is used up, no further unit begins.
+        budget: When it is spent, no further unit begins.
         first_wait_s: Before the next unit, after one was paused by a failure; doubled with each further one.
     """
 
@@ -232,8 +232,8 @@ class Batch:
             raise asyncio.CancelledError
 
     def _may_begin(self) -> bool:
-        if not self._result.given_up:
-            self._result.given_up = self._budget.spent or ""
+        if not self._result.given_up and (spent := self._budget.spent):
+            self._result.given_up = f"{spent}; give a larger --batch-budget"
         return not self._pause.asked and not self._result.given_up
 
     def _wait_s(self) -> float:

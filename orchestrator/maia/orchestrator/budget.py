@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from string import Template
@@ -97,11 +97,6 @@ class Spending:
             spending.note(event)
         return spending
 
-    @classmethod
-    def of_journal(cls, events: Iterable[Event], voided: Iterable[Iterable[Event]]) -> Spending:
-        """Return what a run has spent whose journal holds these events, and these that no longer stand."""
-        return cls.of(paid(events, voided))
-
     @property
     def tokens(self) -> int:
         """Of all kinds."""
@@ -126,15 +121,6 @@ class Spending:
     def _pay(self, usage: Mapping[str, int], usd: float | None) -> None:
         self.usage.update(usage)
         self.usd = None if usd is None or self.usd is None else self.usd + usd
-
-
-def paid(events: Iterable[Event], voided: Iterable[Iterable[Event]]) -> Iterator[Event]:
-    """Go through the events of a journal that say what was spent: of those that no longer stand, what was paid for."""
-    for list_ in voided:
-        for event in list_:
-            if isinstance(event, DescriberReply):
-                yield event
-    yield from events
 
 
 @dataclass(slots=True)
@@ -195,12 +181,17 @@ class Ledger:
     spending: Spending = field(default_factory=Spending)
 
     def note(self, event: Event) -> None:
-        """Take an event of the unit's journal, of this process or of an earlier one, each once."""
+        """Take an event of the unit's journal that this process has written."""
         one = Spending.of([event])
         before = self.spending.calls
         self.spending.note(event)
         one.calls = self.spending.calls - before  # events number the calls of the unit
         self.batch.add(one)
+
+    def recall(self, events: Iterable[Event]) -> None:
+        """Take what earlier processes have spent on the unit; in the batch it is counted already."""
+        for event in events:
+            self.spending.note(event)
 
     @property
     def spent(self) -> str | None:

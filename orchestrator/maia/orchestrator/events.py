@@ -250,9 +250,10 @@ class BlockEnded:
 class Finished:
     """The agent concluded, or did not within its rounds. Nothing follows.
 
-    `usage` sums the tokens of all replies, `usd` what they cost, None where a price is not known.
     `answer` is what `maia.orchestrator.answers.answer_to_json` makes of the conclusion; empty without one, and in
     journals from before there were other tasks than to describe. Then `description` and `labels` are all of it.
+
+    `usage` sums the tokens of all replies, `usd` what they cost, None where a price is not known.
     """
 
     how: Literal["concluded", "no_conclusion"]
@@ -261,9 +262,9 @@ class Finished:
     rounds: int
     tool_calls: int
     seconds: float
+    answer: Mapping[str, Any] = field(default_factory=dict)
     usage: Mapping[str, int] = field(default_factory=dict)
     usd: float | None = None
-    answer: Mapping[str, Any] = field(default_factory=dict)
     at: float = 0.0
     kind: Literal["finished"] = "finished"
 

@@ -14,6 +14,7 @@ Nothing is ever taken out. Where a later process goes on, its first event says w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import fcntl
@@ -22,17 +23,20 @@ import io
 import json
 import os
 import socket
+import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from maia.orchestrator.conversation import Picture
 from maia.orchestrator.errors import LOCKED, JournalError, refused
-from maia.orchestrator.events import Event, Resumed, event_adapter
+from maia.orchestrator.events import DescriberReply, Event, Resumed, event_adapter
 
 FORMAT: Final = 2
 """Of the lines that are written. Format 1 knew no run that goes on in another process; it is read all the same."""
@@ -44,6 +48,9 @@ WRITER: Final = ".writer"
 """Names the process that holds the journal's lock. What a killed one leaves here locks nobody out: the lock decides."""
 
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+
+
+_T = TypeVar("_T")
 
 
 def encode_line(event: Event) -> bytes:
@@ -163,6 +170,31 @@ class JournalWriter:
     ) -> None:
         self.close()
 
+    async def put(self, event: Event) -> None:
+        """Write one event, tell the listeners, and return when it, and all before it, would survive a power cut.
+
+        The event loop does not wait for the disk.
+
+        Raises:
+            JournalError: The disk refuses.
+        """
+        self.append(event)
+        pictures, self._unsynced = self._unsynced, []
+        try:
+            await _off_the_loop(partial(self._sync, pictures))
+        except OSError as error:
+            self._unsynced += pictures
+            raise refused(self.folder / FILE_NAME, error) from error
+
+    async def store(self, pictures: Sequence[Picture]) -> None:
+        """Do what `add_picture` does, for many, while the event loop goes on.
+
+        Raises:
+            JournalError: The disk refuses.
+        """
+        for stored in await _off_the_loop(lambda: [self._store(picture) for picture in pictures]):
+            self._note_stored(*stored)
+
     def append(self, event: Event, *, sync: bool = False) -> None:
         """Write one event and tell the listeners.
 
@@ -177,7 +209,7 @@ class JournalWriter:
         try:
             self._write(encode_line(event))
             if sync:
-                self._sync()
+                self._sync_all()
         except OSError as error:
             raise refused(self.folder / FILE_NAME, error) from error
         for listener in self.listeners:
@@ -189,11 +221,17 @@ class JournalWriter:
         Raises:
             JournalError: The disk refuses.
         """
+        sha256, path = self._store(picture)
+        self._note_stored(sha256, path)
+        return sha256
+
+    def _store(self, picture: Picture) -> tuple[str, Path | None]:
+        """Write a picture's file; returns its hash, and the file if it is new."""
         sha256 = picture.sha256
         path = picture_path(self.folder, sha256, picture.media_type)
         if sha256 in self._known or path.exists():
-            return sha256
-        half = path.with_suffix(".part")
+            return sha256, None
+        half = path.with_suffix(f".{threading.get_ident()}.part")
         try:
             half.write_bytes(picture.data)
             half.replace(path)
@@ -201,9 +239,12 @@ class JournalWriter:
             with contextlib.suppress(OSError):
                 half.unlink(missing_ok=True)
             raise refused(path, error) from error
+        return sha256, path
+
+    def _note_stored(self, sha256: str, new: Path | None) -> None:
         self._known.add(sha256)
-        self._unsynced.append(path)
-        return sha256
+        if new is not None:
+            self._unsynced.append(new)
 
     def reread(self) -> None:
         """Set `events` and `voided` to what stands in the file now.
@@ -223,7 +264,7 @@ class JournalWriter:
         if self._file.closed:
             return
         try:
-            self._sync()
+            self._sync_all()
         except OSError as error:
             raise refused(self.folder / FILE_NAME, error) from error
         finally:
@@ -231,16 +272,18 @@ class JournalWriter:
                 (self.folder / WRITER).unlink(missing_ok=True)
             self._file.close()
 
-    def _sync(self) -> None:
+    def _sync_all(self) -> None:
+        self._sync(self._unsynced)
+        self._unsynced.clear()
+
+    def _sync(self, pictures: Sequence[Path]) -> None:
         """Bring everything to the disk: pictures and their names first, so that no line outlives what it speaks of."""
-        if self._unsynced:
-            for path in (*self._unsynced, self.folder / IMAGES):
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            self._unsynced.clear()
+        for path in (*pictures, self.folder / IMAGES) if pictures else ():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         os.fsync(self._file.fileno())
 
     def _write(self, line: bytes) -> None:
@@ -254,6 +297,22 @@ class JournalWriter:
                 self._file.truncate(self._bytes)
             raise
         self._bytes += written
+
+
+@cache
+def _disk() -> ThreadPoolExecutor:
+    """Threads that wait for the disk, apart from those that compute."""
+    return ThreadPoolExecutor(4, thread_name_prefix="journal")
+
+
+async def _off_the_loop(work: Callable[[], _T]) -> _T:
+    """Do something in a thread, and come back only when it is done: an interruption must not close a file in use."""
+    future = asyncio.get_running_loop().run_in_executor(_disk(), work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
@@ -299,8 +358,10 @@ def _standing(events: Iterable[Event]) -> tuple[list[Event], list[tuple[Event, .
     voided: list[tuple[Event, ...]] = []
     for event in events:
         if isinstance(event, Resumed):
-            voided.append(tuple(standing[event.keeps :]))
-            del standing[event.keeps :]
+            tail = standing[event.keeps :]
+            paid = [one for one in tail if isinstance(one, DescriberReply)]
+            voided.append(tuple(tail))
+            standing[event.keeps :] = paid
         standing.append(event)
     return standing, voided
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage
+from maia.orchestrator.conversation import Part, Picture, Reply, Text, TokenUsage
 from maia.orchestrator.events import PartEvent, PicturePart, TextPart
 from maia.orchestrator.journal import JournalReader, JournalWriter, read_picture
 from maia.orchestrator.tape import RecordedBlock, Tape
@@ -43,6 +44,10 @@ class Record:
         self.tool_calls += 1
         return self.tool_calls
 
+    async def store(self, parts: Iterable[Part]) -> None:
+        """Store the pictures among parts that are to be named, while the event loop goes on."""
+        await self.journal.store([part for part in parts if isinstance(part, Picture)])
+
     def part(self, part: Part) -> PartEvent:
         """Return a part as events name it, its picture stored beside the journal."""
         match part:
@@ -52,12 +57,15 @@ class Record:
                 sha256 = self.journal.add_picture(part)
                 return PicturePart(sha256, part.media_type, part.width, part.height, self.image_ids.get(sha256, ""))
 
-    def restored(self, part: PartEvent) -> Part:
-        """Return a part that an event names.
+    def restored(self, parts: Iterable[PartEvent]) -> tuple[Part, ...]:
+        """Return the parts that an event names.
 
         Raises:
-            JournalError: Its picture is missing or altered.
+            JournalError: A picture is missing or altered.
         """
+        return tuple(self._restored(part) for part in parts)
+
+    def _restored(self, part: PartEvent) -> Part:
         match part:
             case TextPart(text=text):
                 return Text(text)
@@ -73,11 +81,6 @@ class Record:
         if event is None:
             return None
         return Reply(event.text, event.model, TokenUsage(**event.usage), event.stop_reason)
-
-    def message(self, number: int) -> Message | None:
-        """Return the message to the backbone after reply `number` that an earlier process wrote, None if none did."""
-        event = self.tape.messages.get(number)
-        return None if event is None else Message("user", tuple(self.restored(part) for part in event.parts))
 
     def session(self) -> list[RecordedBlock]:
         """Return the blocks that a new session must run to hold what the last one held."""

@@ -18,7 +18,7 @@ import structlog
 
 from maia.orchestrator.agent import Agent
 from maia.orchestrator.api_text import api_text
-from maia.orchestrator.budget import BatchBudget, Budget, Ledger, paid
+from maia.orchestrator.budget import BatchBudget, Budget, Ledger
 from maia.orchestrator.clients import Describer, Editor, Generator, Servers, SubjectInfo, Terms
 from maia.orchestrator.describing import BackboneDescriber
 from maia.orchestrator.describing.backbone import answered
@@ -32,7 +32,8 @@ from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
-from maia.orchestrator.tasks import Task, load_task, refuse_units, unit_in_words
+from maia.orchestrator.tasks import Task, load_task
+from maia.orchestrator.tasks.units import refuse_units, unit_in_words
 from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
@@ -129,7 +130,7 @@ async def investigate_unit(
     except MaiaError as error:
         return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit, task)
-    with JournalWriter(folder) as journal:
+    with await asyncio.to_thread(JournalWriter, folder) as journal:
         tape = Tape.of(journal.events)
         if tape.finished is not None:
             return tape.finished
@@ -197,15 +198,14 @@ class _Run:
     async def investigate(self, journal: JournalWriter, pause: Pause) -> Finished:
         """Run the loop to its end, in a new session whenever the host of the last one is gone."""
         ledger = Ledger(self.settings.budget, self.settings.batch)
-        for event in paid(journal.events, journal.voided):
-            ledger.note(event)
+        ledger.recall(journal.events)
         journal.listeners.append(ledger.note)
         until: float | None = None
         while True:
             record = Record(journal)
             replies = len(record.tape.replies)
             try:
-                return await self._loop(record, pause, ledger)
+                return await self._loop(record, ledger, pause)
             except SandboxFailedError as error:
                 journal.reread()
                 progress = len(Tape.of(journal.events).replies) > replies
@@ -216,7 +216,7 @@ class _Run:
                 log.warning("the sandbox host has no session; it is asked again", unit=str(self.unit), why=str(error))
                 await asyncio.sleep(_HOST_PAUSE_S)
 
-    async def _loop(self, record: Record, pause: Pause, ledger: Ledger) -> Finished:
+    async def _loop(self, record: Record, ledger: Ledger, pause: Pause) -> Finished:
         tape = record.tape
         if tape.started is None:
             started = self._started()
@@ -228,8 +228,8 @@ class _Run:
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
-        restore(tape, images, study)
         study.describer = self._describing(record, ledger)
+        restore(tape, images, study)
         gateway = Gateway(study, record, transcript, self._call_limits(), self.settings.tools)
         workbench = SandboxWorkbench(
             record,
@@ -269,7 +269,7 @@ class _Run:
         describing = self.lab.describing
         if describing is None:
             return None
-        known = answered(paid(record.journal.events, record.journal.voided))
+        known = answered(record.journal.events)
         return BackboneDescriber(describing.backbone, record, ledger, describing.facts.usd, known)
 
     def _call_limits(self) -> GatewayLimits:

@@ -77,7 +77,7 @@ class Transcript:
                 self._run.append(event.text)
             else:
                 self._end_run()
-                self.parts += [self.record.restored(part) for part in event.parts]
+                self.parts += self.record.restored(event.parts)
         self._end_run()
 
     def printed(self, text: str) -> None:
@@ -148,7 +148,7 @@ class SandboxWorkbench:
             raise _failed(error) from error
         finally:
             self.transcript.end_of_output()  # also of a block that a fault or the user cut short
-        self.record.journal.append(ended, sync=True)
+        await self.record.journal.put(ended)
         return self._shown(ended)
 
     async def close(self) -> None:

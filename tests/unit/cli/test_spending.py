@@ -8,20 +8,20 @@ from maia.orchestrator.events import BackboneReply, DescriberReply, UnitName
 UNITS = [UnitName("m", "l", index) for index in range(3)]
 
 
-def reply(tokens: int, model: str = "m") -> BackboneReply:
-    return BackboneReply(round=1, text="", model=model, seconds=0.0, usage={"input": tokens - 1, "output": 1})
+def reply(tokens: int, usd: float | None = None) -> BackboneReply:
+    return BackboneReply(round=1, text="", model="m", seconds=0.0, usage={"input": tokens - 1, "output": 1}, usd=usd)
 
 
 def test_the_rest_is_expected_to_cost_what_finished_units_did() -> None:
-    spending = Spending(lambda answer: sum(answer.usage.values()) / 100)
-    spending.note(UNITS[0], reply(100))
+    spending = Spending()
+    spending.note(UNITS[0], reply(100, 1.0))
     assert spending.to_come(10) is None
-    spending.note(UNITS[0], reply(300))
+    spending.note(UNITS[0], reply(300, 3.0))
     spending.end(UNITS[0], finished=True)
-    spending.note(UNITS[1], reply(100))
+    spending.note(UNITS[1], reply(100, 1.0))
     assert spending.total == Spent(500, 5.0)
     assert spending.to_come(10) == Spent(4300, 43.0)
-    spending.note(UNITS[1], reply(900))  # more than expected, and what is still to come nobody knows
+    spending.note(UNITS[1], reply(900, 9.0))  # more than expected, and what is still to come nobody knows
     assert spending.to_come(0) == Spent(0, 0.0)
 
 
@@ -34,10 +34,10 @@ def test_units_that_were_stopped_do_not_say_what_one_costs() -> None:
 
 
 def test_money_is_known_only_where_all_of_it_is() -> None:
-    spending = Spending(lambda answer: 1.0 if answer.model == "known" else None)
-    spending.note(UNITS[0], reply(10, "known"))
+    spending = Spending()
+    spending.note(UNITS[0], reply(10, 1.0))
     assert spending.total.cost == 1.0
-    spending.note(UNITS[1], reply(10, "unknown"))
+    spending.note(UNITS[1], reply(10))
     assert spending.total == Spent(20, None)
 
 

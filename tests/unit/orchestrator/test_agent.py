@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maia.orchestrator.agent import Agent
+from maia.orchestrator.answers import TAGS, Bias, Verdict, Words, answer_from_json
 from maia.orchestrator.budget import Budget, Ledger
 from maia.orchestrator.context import ContextLimits
 from maia.orchestrator.conversation import Message, Picture, Reply, Text, TokenUsage
@@ -16,7 +17,7 @@ from maia.orchestrator.journal import JournalReader, JournalWriter
 from maia.orchestrator.pausing import Pause, PausedError
 from maia.orchestrator.protocols import Shown
 from maia.orchestrator.record import Record
-from maia.orchestrator.tasks import load_task
+from maia.orchestrator.tasks import Task, load_task
 
 CONCLUSION = "[DESCRIPTION]: It likes red.\n[LABEL 1]: red\n[LABEL 2]: crimson"
 
@@ -63,10 +64,11 @@ class Trial:
     messages: list[UserMessage]
 
 
-async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10) -> Trial:
+async def investigate(folder: Path, *replies: str | Reply, max_rounds: int = 10, task: Task | None = None) -> Trial:
     backbone, bench = PreparedBackbone(list(replies)), EchoBench()
     with JournalWriter(folder) as journal:
-        agent = Agent(backbone, bench, Record(journal), load_task("neuron_description"), "system", max_rounds)
+        asked = task or load_task("neuron_description")
+        agent = Agent(backbone, bench, Record(journal), asked, "system", max_rounds, unit="unit 3 of the layer mono")
         finished = await agent.run()
     events = JournalReader(folder).events
     assert isinstance(events[-1], Finished)
@@ -149,6 +151,35 @@ async def test_code_after_the_last_round_is_not_run_and_a_conclusion_beside_it_c
     assert trial.finished.how == "concluded"
 
 
+FORMS = {
+    "class_bias": ("[CONTEXT 1]: outdoors", Bias("Low outdoors.", ("outdoors",))),
+    "spurious_feature": ("[VERDICT]: perhaps", Verdict("SPURIOUS", "Grass drives it.")),
+    "question": ("[ANSWER]:", Words("To collars.")),
+}
+WRITTEN = {
+    "class_bias": "[BIAS]: Low outdoors.\n[CONTEXT 1]: outdoors",
+    "spurious_feature": "[VERDICT]: SPURIOUS\n[REASONING]: Grass drives it.",
+    "question": "[ANSWER]: To collars.",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("max_rounds", [1, 10])
+async def test_an_answer_of_any_form_that_is_not_whole_is_asked_for_once_more(
+    tmp_path: Path, name: str, max_rounds: int
+) -> None:
+    task = load_task(name, question="Ties or collars?" if name == "question" else "")
+    half, answer = FORMS[name]
+    trial = await investigate(tmp_path, code("a"), half, WRITTEN[name], max_rounds=max_rounds, task=task)
+    last = trial.backbone.seen[-1][-1].text
+    assert trial.messages[-1].why == "format"
+    assert last == task.reminder("format")
+    assert TAGS[task.form].split(" and ")[0] in last
+    assert "unit 3 of the layer mono" in trial.backbone.seen[0][0].text
+    assert answer_from_json(trial.finished.answer) == answer
+    assert (trial.finished.description, tuple(trial.finished.labels)) == (answer.description, answer.labels)
+
+
 async def test_the_run_stops_hard_when_no_conclusion_comes(tmp_path: Path) -> None:
     trial = await investigate(tmp_path, *[code("a")] * 20, max_rounds=3)
     assert len(trial.bench.ran) == 3
@@ -161,6 +192,28 @@ async def test_a_backbone_that_fails_ends_the_run_with_its_error(tmp_path: Path)
     with pytest.raises(BackboneError, match="no more replies"):
         await investigate(tmp_path, code("a"))
     assert [event.kind for event in JournalReader(tmp_path).events] == ["user_message", "reply", "user_message"]
+
+
+async def test_a_pause_lets_the_round_be_finished_and_its_results_be_journaled(tmp_path: Path) -> None:
+    pause = Pause()
+
+    class Asking(EchoBench):
+        async def run(self, number: int, code: str) -> Shown:
+            if "second" in code:
+                pause.ask("enough for today")
+            return await EchoBench.run(self, number, code)
+
+    backbone, bench = PreparedBackbone([code("first"), code("second", "third"), CONCLUSION]), Asking()
+    with JournalWriter(tmp_path) as journal:
+        task = load_task("neuron_description")
+        agent = Agent(backbone, bench, Record(journal), task, "system", 10, pause)
+        with pytest.raises(PausedError, match="enough for today"):
+            await agent.run()
+    assert [ran for _, ran in bench.ran] == ["first", "second", "third"]
+    assert len(backbone.seen) == 2
+    last = JournalReader(tmp_path).events[-1]
+    assert isinstance(last, UserMessage)
+    assert (last.round, last.why) == (2, "results")
 
 
 def spent(reply: str, tokens: int) -> Reply:
@@ -227,25 +280,3 @@ async def test_old_pictures_give_way_to_their_names_as_the_journal_knows_them(tm
     assert "[picture img-1 was shown here; display it again to see it]" in backbone.seen[3][2].text
     parts = [part for event in JournalReader(tmp_path).events if isinstance(event, UserMessage) for part in event.parts]
     assert [part.image_id for part in parts if isinstance(part, PicturePart)] == ["img-1", "img-2", "img-3"]
-
-
-async def test_a_pause_lets_the_round_be_finished_and_its_results_be_journaled(tmp_path: Path) -> None:
-    pause = Pause()
-
-    class Asking(EchoBench):
-        async def run(self, number: int, code: str) -> Shown:
-            if "second" in code:
-                pause.ask("enough for today")
-            return await EchoBench.run(self, number, code)
-
-    backbone, bench = PreparedBackbone([code("first"), code("second", "third"), CONCLUSION]), Asking()
-    with JournalWriter(tmp_path) as journal:
-        task = load_task("neuron_description")
-        agent = Agent(backbone, bench, Record(journal), task, "system", 10, pause)
-        with pytest.raises(PausedError, match="enough for today"):
-            await agent.run()
-    assert [ran for _, ran in bench.ran] == ["first", "second", "third"]
-    assert len(backbone.seen) == 2
-    last = JournalReader(tmp_path).events[-1]
-    assert isinstance(last, UserMessage)
-    assert (last.round, last.why) == (2, "results")

@@ -1,10 +1,12 @@
 """The journal: what was written comes back, and what was torn or altered is noticed."""
 
+import asyncio
 import errno
 import os
 import re
 import resource
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,3 +224,65 @@ def test_pictures_reach_the_disk_before_the_lines_that_name_them(
         assert synced == [f"{picture.sha256}.png", "images", FILE_NAME]
         journal.append(EVENTS[1], sync=True)
     assert synced[3:] == [FILE_NAME] * 2
+
+
+async def test_what_is_put_is_on_the_disk_and_the_loop_went_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    threads: set[int] = set()
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        threads.add(threading.get_ident())
+
+    monkeypatch.setattr(os, "fsync", watched)
+    pictures = [Picture(bytes([index]), "image/png", 1, 1) for index in range(3)]
+    with JournalWriter(tmp_path) as journal:
+        await journal.store([*pictures, pictures[0]])
+        assert sorted((tmp_path / "images").iterdir()) == sorted(
+            picture_path(tmp_path, picture.sha256, "image/png") for picture in pictures
+        )
+        await journal.put(EVENTS[0])
+        assert synced == [*(f"{picture.sha256}.png" for picture in pictures), "images", FILE_NAME]
+        assert threading.get_ident() not in threads
+        await journal.put(EVENTS[1])
+        assert synced[5:] == [FILE_NAME]
+    assert [event.kind for event in JournalReader(tmp_path).events] == ["block_started", "output"]
+
+
+async def test_the_same_picture_may_be_stored_by_several_at_once(tmp_path: Path) -> None:
+    picture = Picture(b"x" * 1_000_000, "image/png", 1, 1)
+    with JournalWriter(tmp_path) as journal:
+        await asyncio.gather(*(journal.store([picture]) for _ in range(16)))
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [f"{picture.sha256}.png"]
+
+
+async def test_an_interruption_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        goes_on.wait()
+        done.append(descriptor)
+
+    with JournalWriter(tmp_path) as journal:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", slow)
+            task = asyncio.create_task(journal.put(EVENTS[0]))
+            await asyncio.to_thread(begun.wait)
+            task.cancel()
+            await asyncio.sleep(0)
+            assert not task.done()
+            goes_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert done
+
+
+async def test_a_full_disk_is_told_by_what_is_put_and_stored(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path) as journal, disk_with_room_for(50):
+        with pytest.raises(JournalError, match="cannot be written"):
+            await journal.put(EVENTS[0])
+        with pytest.raises(JournalError, match="cannot be written"):
+            await journal.store([Picture(b"x" * 100_000, "image/png", 1, 1)])
+    assert list((tmp_path / "images").iterdir()) == []

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maia.orchestrator.answers import FORMS, Form, Labels
 from maia.orchestrator.parsing import parse_reply
 
 CONCLUSION = "[DESCRIPTION]: It likes red.\n[LABEL 1]: red\n"
@@ -91,7 +92,7 @@ CONCLUSIONS = {
 @pytest.mark.parametrize(("reply", "description", "labels"), CONCLUSIONS.values(), ids=CONCLUSIONS.keys())
 def test_conclusions(reply: str, description: str, labels: tuple[str, ...]) -> None:
     conclusion = parse_reply(reply).conclusion
-    assert conclusion is not None
+    assert isinstance(conclusion, Labels)
     assert conclusion.description == description
     assert conclusion.labels == labels
     assert conclusion.complete == bool(description and labels)
@@ -126,6 +127,28 @@ def test_a_conclusion_in_an_open_fence_is_no_cut_code() -> None:
 def test_a_model_that_got_stuck_is_read_in_linear_time(start: str, piece: str) -> None:
     # With quadratic time this takes minutes, and the test run is killed; with linear time it takes none.
     assert parse_reply(start + piece * (400_000 // len(piece))).blocks == ()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[VERDICT]: ",
+        "[VERDICT]: x\n",
+        "[REASONING]: x\n",
+        "[BIAS]: x\n[CONTEXT 1]: y\n",
+        "[CONTEXT 1]: ",
+        "\n",
+        "-",
+        "<",
+        "1-",
+    ],
+)
+@pytest.mark.parametrize(
+    "start", ["", "[VERDICT]: SPURIOUS ", "[BIAS]: ", "[CONTEXT]: a\n[BIAS]: ", "[ANSWER]: <", "1. ~~~"]
+)
+def test_so_is_one_that_got_stuck_in_another_form(start: str, piece: str, form: Form) -> None:
+    assert parse_reply(start + piece * (200_000 // len(piece)), form).blocks == ()
 
 
 @given(st.text(alphabet=st.sampled_from("`~ \npython[]LABELDESCRIPTION1:*x=()'"), max_size=200))

@@ -203,7 +203,7 @@ class Gateway:
         if not before.returned.error:
             self._study.recall(before.called.tool, recalled(before.returned.value), before.returned.warnings)
         if before.shown:
-            self._sink.show([self._record.restored(part) for part in before.shown])
+            self._sink.show(self._record.restored(before.shown))
         return self._value(before)
 
     def _value(self, call: RecordedCall) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,6 +95,10 @@ class ImageTable:
         self._entries[ref.id] = _Entry(ref, picture, ref.id)
         self._journal(ref, picture=picture, source=source)
         return ref
+
+    async def store(self, pictures: Sequence[Picture]) -> None:
+        """Store pictures that are to be added, while the event loop goes on."""
+        await self._record.journal.store(pictures)
 
     def restore(self, event: ImageAdded) -> None:
         """Take in an image that an earlier process has journaled; the journal is not written.
@@ -212,6 +216,7 @@ class ImageTable:
             assert entry.recipe is not None  # only a view lacks its picture
             data = await asyncio.to_thread(_compose, self.picture(ref_id), entry.recipe)
             picture = Picture(data, "image/png", entry.ref.width, entry.ref.height)
+            await self.store([picture])
             self._take(picture)
             entry.picture = picture
             self._journal(entry.ref, picture=picture, view_of=entry.view_of)

@@ -167,7 +167,6 @@ def _facts(reader: JournalReader, result: UnitResult, story: Story) -> list[tupl
     run = run_started(reader)
     facts = [
         ("Task", run.task),
-        ("Question", run.question),
         ("Agent", f"{run.agent}: a fixed strategy, no language model" if run.agent == "scripted" else run.agent),
         ("Model that answered", ", ".join(model for model in models if model and model != run.agent)),
         ("Rounds", str(result.rounds)),

@@ -82,16 +82,6 @@ class UnitResult:
     pictures: int = 0
 
     @property
-    def tokens(self) -> int:
-        """Of all kinds."""
-        return sum(self.usage.values())
-
-    @property
-    def spending(self) -> Spending:
-        """What the unit has spent, for the budget of a batch."""
-        return Spending(Counter(self.usage), self.usd, self.tool_calls, self.pictures, self.seconds)
-
-    @property
     def form(self) -> Form | None:
         """Of the answer; None unless concluded, or of a form that this version does not know."""
         return next((form for form in FORMS if form == self.answer.get("form")), None)
@@ -100,6 +90,16 @@ class UnitResult:
     def headline(self) -> str:
         """The answer in one line: its labels, or of one that has none its text."""
         return "; ".join(self.labels) or one_line(self.description, _HEADLINE)
+
+    @property
+    def tokens(self) -> int:
+        """Of all kinds."""
+        return sum(self.usage.values())
+
+    @property
+    def spending(self) -> Spending:
+        """What the unit has spent, for the budget of a batch."""
+        return Spending(Counter(self.usage), self.usd, self.tool_calls, self.pictures, self.seconds)
 
 
 def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:
@@ -129,7 +129,7 @@ def result_of(
     comparable = answer.get("form") == "labels"
     status, reason = _status(finished, reader.events[-1])
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
-    spending = Spending.of_journal(reader.events, reader.voided)
+    spending = Spending.of(reader.events)
     return UnitResult(
         folder=reader.folder,
         unit=started.unit,

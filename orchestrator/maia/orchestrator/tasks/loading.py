@@ -15,6 +15,7 @@ from string import Template
 from typing import Final, get_args
 
 from maia.orchestrator.answers import FORMS, Form
+from maia.orchestrator.journal import IMAGES
 from maia.orchestrator.tasks.task import PLACEHOLDERS, Task, Units
 from maia.wire.errors import InvalidRequestError, NotFoundError, PreconditionError
 
@@ -60,6 +61,8 @@ def read_task_file(path: Path) -> Task:
     """
     if path.stem in task_names():
         raise _invalid(f"the task file {path} has the name of a task of MAIA's own; rename it")
+    if path.stem == IMAGES or path.stem.startswith("."):
+        raise _invalid(f"reports leave out folders named {path.stem}, as results of {path} would be; rename the file")
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

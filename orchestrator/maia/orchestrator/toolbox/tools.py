@@ -10,6 +10,7 @@ raise ToolError for a fault of the agent's code; a fault of a server is raised a
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Mapping
@@ -100,6 +101,7 @@ class Toolbox:
             raise ToolError(
                 "no dataset images are stored for this neuron; work with tools.text2image instead"
             ) from error
+        await self._images.store([exemplar.picture for exemplar in top.exemplars])
         pairs = []
         for rank, exemplar in enumerate(top.exemplars, 1):
             source = {"tool": "tools.dataset_exemplars", "rank": rank, "dataset_index": exemplar.dataset_index}
@@ -129,6 +131,7 @@ class Toolbox:
         items = [GenerateItem(prompt, self._seed(index)) for index, prompt in enumerate(wanted)]
         drawn = await self.study.servers.generation.generate(items, self.call.terms)
         self._warn([picture.warnings for picture in drawn], wanted)
+        await self._images.store([picture.picture for picture in drawn])
         return [
             self._images.add(picture.picture, {"tool": "tools.text2image", "prompt": item.prompt, "seed": item.seed})
             for item, picture in zip(items, drawn, strict=True)
@@ -161,6 +164,7 @@ class Toolbox:
         ]
         edited = await self.study.servers.editing.edit(items, self.call.terms)
         self._warn([picture.warnings for picture in edited], [edit for _, edit in pairs])
+        await self._images.store([picture.picture for picture in edited])
         all_images: list[ImageRef] = []
         all_prompts: list[str] = []
         for original, item, picture in zip(originals, items, edited, strict=True):
@@ -191,7 +195,7 @@ class Toolbox:
         names = texts(titles, "titles", numbers=True, limit=MAX_TITLE_CHARS)
         if len(refs) != len(names):
             raise ToolError(f"images has {len(refs)} items and titles has {len(names)}; give one title per image")
-        words = await self.study.words.describe(self._regions(refs), self.call)
+        words = await self.study.words.describe(await self._regions(refs), self.call)
         return "\n".join(
             f'"{_one_line(name)}", HIGHLIGHTED REGIONS: {_one_line(word)}'
             for name, word in zip(names, words, strict=True)
@@ -210,7 +214,7 @@ class Toolbox:
             print(tools.summarize_images([view for activation, view in tools.dataset_exemplars(system)]))
         """
         refs = await image_list(images, "images", self._images, nested=True)
-        return await self.study.words.summarize(self._regions(refs), self.call)
+        return await self.study.words.summarize(await self._regions(refs), self.call)
 
     async def display(self, *items: object) -> None:
         """Show things to yourself: you see them in the next message, images as pictures.
@@ -235,8 +239,11 @@ class Toolbox:
     def _seed(self, index: int) -> int:
         return seed_of(self.study.seed, self.study.unit, self.call.number, index)
 
-    def _regions(self, refs: list[ImageRef]) -> list[Region]:
-        return [Region(self._images.picture(self._images.source(ref.id).id), self._images.mask(ref.id)) for ref in refs]
+    async def _regions(self, refs: list[ImageRef]) -> list[Region]:
+        images = self._images
+        return await asyncio.to_thread(
+            lambda: [Region(images.picture(images.source(ref.id).id), images.mask(ref.id)) for ref in refs]
+        )
 
     def _warn(self, warnings: list[tuple[str, ...]], about: list[str]) -> None:
         for sentences, text in zip(warnings, about, strict=True):

@@ -84,9 +84,11 @@ class Run:
         folder: Path,
         unit: UnitName,
         agent: str = "scripted",
+        *,
         system: str = "You run experiments.",
         size: int = 80,
-        **started: str,
+        task: str = "neuron_description",
+        question: str = "",
     ) -> None:
         self.size = size
         self.folder = folder
@@ -100,7 +102,7 @@ class Run:
             RunStarted(
                 unit=unit,
                 agent=agent,
-                task=started.pop("task", "neuron_description"),
+                task=task,
                 seed=7,
                 started_at="2026-11-23T10:14:00+00:00",
                 versions={"maia": "0.1.0", "python": "3.11.14"},
@@ -108,7 +110,7 @@ class Run:
                 sandbox={"tier": "jail", "limits": {"wall_s": 60.0}},
                 config={"max_rounds": 25, "base_url": ""},
                 system_prompt=system,
-                question=started.get("question", ""),
+                question=question,
             )
         )
         self.say(0, "task", [TextPart("Which pictures drive this neuron? You have 25 rounds.")])
@@ -292,9 +294,9 @@ NameError: name 'activatons' is not defined. Did you mean: 'activations'?
 """
 
 
-def investigate(folder: Path, index: int = 12, agent: str = "anthropic", size: int = 80, **started: str) -> Run:
+def investigate(folder: Path, index: int = 12, agent: str = "anthropic", size: int = 80) -> Run:
     """Write the rounds of a believable run, without its end."""
-    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent, size=size, **started)
+    run = Run(folder, UnitName(model="scenes-cnn", layer="layer3", index=index), agent, size=size)
     run.reply(
         "I start from the dataset images that drive the neuron **most**.\n\n"
         f"```python\n{EXEMPLARS}```\nThen I will form a first hypothesis."

@@ -62,7 +62,7 @@ def test_an_answer_of_another_form_has_its_files(
     page, index = (run.folder / "experiment.html").read_text(), (tmp_path / "index.html").read_text()
     assert shown in page
     assert answer.description in index
-    assert page.count("Ties &lt;b&gt;?") == 2
+    assert page.count("Ties &lt;b&gt;?") == 1
     assert index.count("Ties &lt;b&gt;?") == 1
     assert rebuild(tmp_path, nobody_knows) == [result]
 

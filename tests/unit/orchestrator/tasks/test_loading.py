@@ -24,7 +24,7 @@ def own(folder: Path, text: str = OWN, name: str = "own.toml") -> Path:
     return path
 
 
-def test_the_tasks_of_the_issue_are_there() -> None:
+def test_these_tasks_are_there() -> None:
     assert task_names() == ("class_bias", "neuron_description", "question", "spurious_feature")
     assert [loaded(name).form for name in task_names()] == ["bias", "labels", "text", "verdict"]
     assert [name for name in task_names() if loaded(name).units == "class"] == ["class_bias"]
@@ -120,6 +120,9 @@ def test_files_that_cannot_be_read_or_named_so_are_refused(tmp_path: Path) -> No
         read_task_file(tmp_path / "gone.toml")
     with pytest.raises(InvalidRequestError, match="rename it"):
         read_task_file(own(tmp_path, name="question.toml"))
+    for name in ("images.toml", ".own.toml"):
+        with pytest.raises(InvalidRequestError, match="rename the file"):
+            read_task_file(own(tmp_path, name=name))
     (tmp_path / "noise.toml").write_bytes(b"\xff")
     with pytest.raises(InvalidRequestError, match="is no TOML"):
         read_task_file(tmp_path / "noise.toml")

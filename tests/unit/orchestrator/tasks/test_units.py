@@ -3,7 +3,8 @@
 import pytest
 
 from maia.orchestrator.clients import Layer, LayerKind, SubjectInfo
-from maia.orchestrator.tasks import load_task, refuse_units, unit_in_words
+from maia.orchestrator.tasks import load_task
+from maia.orchestrator.tasks.units import refuse_units, unit_in_words
 from maia.wire.errors import InvalidRequestError
 
 

@@ -7,8 +7,11 @@ hypotheses disagree, edits that change one thing, a conclusion.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from maia.orchestrator.agents.scripted import experiments
@@ -25,6 +28,12 @@ PICTURES_A_ROUND: Final = 24
 TELLING_ROUNDS: Final = 3
 FIRST_TELLING: Final = 2
 """Replies before the first round of telling pictures: exemplars, and every concept alone."""
+
+
+@cache
+def _thinking() -> ThreadPoolExecutor:
+    """One thread: several that compute in Python would only keep each other, and the event loop, waiting."""
+    return ThreadPoolExecutor(1, thread_name_prefix="scripted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,9 @@ class ScriptedBackbone:
                 " this task's system prompt begins with one of these; choose another --agent",
                 transient=False,
             )
-        return Reply(_plan(vocabulary, messages, form), self.name)
+        # It computes for up to a second, and other units have the event loop meanwhile.
+        loop = asyncio.get_running_loop()
+        return Reply(await loop.run_in_executor(_thinking(), _plan, vocabulary, messages, form), self.name)
 
     async def aclose(self) -> None:
         """Nothing to close."""
