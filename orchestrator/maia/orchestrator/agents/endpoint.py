@@ -34,7 +34,7 @@ _REQUEST: Final = _Case(
 _TOO_LARGE: Final = _Case(
     "BACKBONE_REQUEST_TOO_LARGE",
     transient=False,
-    advice="run with fewer --max-rounds, or a model with a larger context",
+    advice="run with a smaller --context-tokens or fewer --max-rounds, or a model with a larger context",
 )
 _NO_CREDIT: Final = _Case("BACKBONE_NO_CREDIT", transient=False, advice="the account has no credit left; add some")
 _LIMIT_FIELD: Final = _Case(
