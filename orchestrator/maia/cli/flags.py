@@ -168,6 +168,10 @@ Seed = Annotated[
     int | None,
     typer.Option(metavar="N", help="Of pictures and of random units.", show_default="0", rich_help_panel=_AGENT),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
+]
 Out = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Where they go.", show_default="results", rich_help_panel=_RESULTS),

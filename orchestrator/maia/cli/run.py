@@ -92,6 +92,7 @@ def run(
     ] = None,
     max_rounds: flags.MaxRounds = None,
     seed: flags.Seed = None,
+    jobs: flags.Jobs = None,
     out: flags.Out = None,
     fresh: flags.Fresh = False,
     debug: flags.Debug = False,
