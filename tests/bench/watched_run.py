@@ -31,7 +31,7 @@ def watched() -> list[tuple[float, float, str]]:
         if wall > 0.01:
             seen.append((wall, processor, repr(handle)))
 
-    setattr(asyncio.Handle, "_run", timed)  # noqa: B010  a type checker is right that nobody does this
+    setattr(asyncio.Handle, "_run", timed)  # noqa: B010  its type is not public
     return seen
 
 

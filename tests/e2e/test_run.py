@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from maia.cli.config import ADDRESSES
-from maia.orchestrator.events import Finished, Stopped, UserMessage
+from maia.orchestrator.events import BackboneReply, Finished, Resumed, Stopped, UserMessage
 from maia.orchestrator.journal import JournalReader, JournalWriter
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ def test_ctrl_c_once_pauses_after_the_round(maia: Maia, no_processes_left: Left)
     assert (folder / "experiment.html").exists()
     assert not (folder / "label.txt").exists()
     assert no_processes_left() == []
+    replies = sum(isinstance(event, BackboneReply) for event in reader.events)
+
+    again = maia("run", "--up", *UNITS)
+    assert again.code == 0, again.err
+    events = JournalReader(folder).events
+    assert isinstance(events[-1], Finished)
+    (resumed,) = [event for event in events if isinstance(event, Resumed)]
+    assert sum(isinstance(event, BackboneReply) for event in events[: events.index(resumed)]) == replies
+    assert not (maia.folder / "results" / ".replaced").exists()
 
 
 def test_ctrl_c_twice_stops_at_once(maia: Maia, no_processes_left: Left) -> None:
@@ -178,7 +187,7 @@ def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
     cut = maia("run", "--up", *unit, "--max-rounds", "1")
     assert cut.code == 3, cut.err
     assert "no conclusion" in cut.out
-    (command,) = [line.strip() for line in cut.out.splitlines() if " run " in line]
+    (command,) = [line.strip() for line in cut.out.splitlines() if " run --" in line]
     assert command.endswith(" run --model scene-neurons --units mono=10 --max-rounds 2 --fresh --up")
     journal = maia.folder / "results" / "scripted" / "scene-neurons" / "mono" / "10"
 
@@ -187,7 +196,7 @@ def test_units_without_a_finding_are_told_with_the_reason(maia: Maia) -> None:
     assert ended.code == 3, ended.err
     assert "1 unit without a finding" in ended.out
     assert "REPLAY_EXHAUSTED" in ended.out
-    (command,) = [line.strip() for line in ended.out.splitlines() if " run " in line]
+    (command,) = [line.strip() for line in ended.out.splitlines() if " run --" in line]
     flags = shlex.split(command[command.index(" run ") :])
     assert flags == ["run", *unit, "--agent", f"replay:{journal}", "--out", "replayed", "--up"]
     assert (maia.folder / "replayed" / "index.html").is_file()

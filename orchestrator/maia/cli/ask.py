@@ -92,9 +92,9 @@ def ask(
         raise CommandError('the question is empty; for example "Does layer4:122 respond to ties or to collars?"')
     settings = load_config({**flags_given, "task": "question"})
     wish = Wish.of(model, "manual", units=units or named_unit(question), file=None, count=None)
-    request = Request(
-        wishes=[wish], up=up, fresh=fresh, dialogue=debug, again=CommandLine("ask", given), question=question
-    )
+    del given["question"]
+    again = CommandLine("ask", given, (question,))
+    request = Request(wishes=[wish], up=up, fresh=fresh, dialogue=debug, again=again, question=question)
     return run_async(investigate(settings, request))
 
 

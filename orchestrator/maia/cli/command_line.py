@@ -30,10 +30,12 @@ class CommandLine:
     Attributes:
         name: For example "run".
         flags: By parameter; None and False were not given.
+        arguments: What stands without a flag, after these.
     """
 
     name: str
     flags: Mapping[str, object] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
 
     def going_on(self) -> str:
         """Return the command that goes on where this one ended: the same, but without starting over."""
@@ -57,7 +59,7 @@ class CommandLine:
             words.append(f"--{name.replace('_', '-')}")
             if value is not True:
                 words.append(str(value))
-        return f"{as_called()} {shlex.join(words)}"
+        return f"{as_called()} {shlex.join([*words, *self.arguments])}"
 
 
 def _listed(units: Iterable[UnitName]) -> str:

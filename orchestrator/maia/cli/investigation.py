@@ -287,14 +287,14 @@ async def investigate(config: Config, request: Request) -> int:
         finally:
             investigation.close()
             if investigation.results:
-                _conclude(config, investigation, progress, request)
+                await _conclude(config, investigation, progress, request)
     if investigation.paused:
         return INTERRUPTED
     concluded = all(result.status == "concluded" for result in investigation.results.values())
     return DONE if concluded and not investigation.not_begun else UNITS_FAILED
 
 
-def _conclude(config: Config, investigation: Investigation, progress: Progress, request: Request) -> None:
+async def _conclude(config: Config, investigation: Investigation, progress: Progress, request: Request) -> None:
     """Write the index and print the table; whoever stopped at once gets the table alone.
 
     Raises:
@@ -304,7 +304,7 @@ def _conclude(config: Config, investigation: Investigation, progress: Progress, 
     if not investigation.stopped:
         progress.stage("writing the index")
         try:
-            rebuild(config.out, truth_of, canonical=canonical)
+            await asyncio.to_thread(rebuild, config.out, truth_of, canonical=canonical)
         except JournalError as error:
             refused = error
     progress.close()

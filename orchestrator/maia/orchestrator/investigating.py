@@ -102,7 +102,9 @@ async def investigate(
         backbone=backbone or BackboneSettings(),
         describer=describer,
     )
-    async with open_lab(addresses or Addresses.local(), asked, sandbox or SandboxSettings(user_cache_dir(os.environ))) as lab:
+    async with open_lab(
+        addresses or Addresses.local(), asked, sandbox or SandboxSettings(user_cache_dir(os.environ))
+    ) as lab:
         named = _named(await lab.servers.subject.info(model, Terms.within(_ASK_S)), units)
         batch = await run_batch(named, lab, settings, jobs=jobs, listener=listener)
     with ThreadPoolExecutor(1) as pages:

@@ -67,7 +67,7 @@ def test_no_row_folds_and_the_table_fits_the_screen(width: int, height: int, run
     lines = table(shown)
     assert len(lines) <= max(height, 5)
     assert all(len(line) <= width for line in lines)
-    rows = sum(line[:1] in set("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") for line in lines if line)
+    rows = sum("25/25" in line for line in lines)
     hidden = next((line for line in lines if "more running" in line), "")
     assert hidden == ("" if rows == running else f"  … and {running - rows} more running"[:width]) or width < 40
 

@@ -45,3 +45,9 @@ def test_anew_names_the_units_instead_of_how_they_were_chosen() -> None:
 def test_it_can_be_pasted_into_a_shell() -> None:
     command = CommandLine("run", {"agent": "compatible:a b; rm -rf $HOME '"}).going_on()
     assert words(command) == ["run", "--agent", "compatible:a b; rm -rf $HOME '"]
+
+
+def test_what_stands_without_a_flag_comes_last() -> None:
+    question = "Does layer4:122 respond to ties, or to 'collars'?"
+    command = CommandLine("ask", {"model": "m", "up": True}, (question,))
+    assert words(command.going_on()) == ["ask", "--model", "m", "--up", question]
