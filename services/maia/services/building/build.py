@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,6 +44,7 @@ class Build:
         shard: Which part to do; the whole alone is also finished.
         checkpoint_s: How often the pass saves where it is.
         threads: That read pictures, and that count; None for as many as is usual.
+        anew: Do it again, whatever is stored of it.
     """
 
     subject: str
@@ -55,6 +59,7 @@ class Build:
     shard: Shard = field(default_factory=Shard)
     checkpoint_s: float = CHECKPOINT_S
     threads: int | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +111,49 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
     plan = the_pass.plan
     with storing(asked.store):
         asked.store.mkdir(parents=True, exist_ok=True)
-    stored = ExemplarStore(asked.store).like(plan.manifest(0))
+    store = ExemplarStore(asked.store)
+    if asked.anew:
+        forget(store, plan, shard)
+    stored = store.like(plan.manifest(0))
     if stored is not None:
-        return Built(plan, stored, anew=False, notes=dataset.notes)
+        return Built(plan, stored, anew=False, notes=(*dataset.notes, *_left_out(store, stored)))
     run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s, threads=asked.threads)
     if shard.count > 1:
         return Built(plan, notes=dataset.notes)
     return finished(plan, dataset, 1, asked.store, on_step)
+
+
+def forget(store: ExemplarStore, plan: Plan, shard: Shard) -> None:
+    """Remove what a pass, or a part of it, has left, and its set.
+
+    Raises:
+        PreconditionError: STORE_UNWRITABLE.
+    """
+    states = folder_of(store.root, plan)
+    with storing(store.root):
+        if shard.count > 1:  # the other parts may be at work
+            (states / shard.file_name).unlink(missing_ok=True)
+        else:
+            _removed(states)
+        _removed(store.folder_of(plan.manifest(0)))
+
+
+def _removed(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # another part may have been quicker
+        shutil.rmtree(folder)
+
+
+def _left_out(store: ExemplarStore, stored: Manifest) -> list[str]:
+    """What people should know of a set that is not built again."""
+    try:
+        report = json.loads((store.folder_of(stored) / "report.json").read_bytes())
+        count = len(report["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    advice = "where they can be read by now, --anew builds the set again"
+    return [f"{count} of the pictures were left out when it was built, as its report.json tells; {advice}"] * (
+        count > 0
+    )
 
 
 def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:

@@ -164,6 +164,25 @@ def test_a_set_is_built_once_and_an_equal_pass_finds_it(pictures: Path, tmp_path
     assert len(ExemplarStore(tmp_path).manifests()) == 2
 
 
+def test_a_set_that_lacks_pictures_says_how_to_build_it_again(tmp_path: Path) -> None:
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (20, 20), (number * 30, 0, 0)).save(folder / f"{number}.png")
+    mended = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(b"?" * len(mended))
+    wanted = asked(folder, tmp_path / "store")
+    assert [one.slot for one in build(wanted).skipped] == [3]
+    (folder / "3.png").write_bytes(mended)
+    again = build(wanted)
+    assert not again.anew
+    assert "1 of the pictures were left out" in again.notes[-1]
+    assert "--anew" in again.notes[-1]
+    anew = build(replace(wanted, anew=True))
+    assert (anew.anew, anew.skipped) == (True, ())
+    assert build(wanted).notes == ()
+
+
 def test_parts_are_merged_without_the_model(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build(asked(pictures, tmp_path / "one")).manifest
     assert whole is not None
