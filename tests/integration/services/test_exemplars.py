@@ -245,6 +245,16 @@ async def test_a_dataset_can_be_chosen(exemplars_stub: Stub, tmp_path: Path) -> 
     assert error.reason == "EXEMPLARS_MISSING"
 
 
+async def test_damaged_sets_are_not_listed_and_hide_no_others(exemplars_stub: Stub, tmp_path: Path) -> None:
+    found(tmp_path / "store", 15)
+    whole = await exemplars_stub.ListExemplarSets(exemplars_pb2.ListExemplarSetsRequest())
+    for number, text in enumerate(["{", '{"format": "2"}', '{"format": 3}']):
+        folder = tmp_path / "store" / "sets" / "another" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(text)
+    assert await exemplars_stub.ListExemplarSets(exemplars_pb2.ListExemplarSetsRequest()) == whole
+
+
 async def test_a_set_of_a_newer_version_is_refused(exemplars_stub: Stub, tmp_path: Path) -> None:
     manifest = found(tmp_path / "store", 15)
     path = ExemplarStore(tmp_path / "store").folder_of(manifest) / "manifest.json"

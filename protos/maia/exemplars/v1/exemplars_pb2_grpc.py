@@ -55,7 +55,7 @@ class ExemplarsServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListExemplarSets(self, request, context):
-        """Names the subjects and layers that have exemplars here.
+        """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
         Errors: none of its own.
         """

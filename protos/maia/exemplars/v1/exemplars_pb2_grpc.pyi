@@ -32,7 +32,7 @@ class ExemplarsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExemplarsServiceAsyncStub: ...
     ListExemplarSets: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.ListExemplarSetsRequest, _exemplars_pb2.ListExemplarSetsResponse]
-    """Names the subjects and layers that have exemplars here.
+    """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
     Errors: none of its own.
     """
@@ -59,7 +59,7 @@ class ExemplarsServiceStub:
 class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListExemplarSets: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.ListExemplarSetsRequest, _exemplars_pb2.ListExemplarSetsResponse]  # type: ignore[assignment]
-    """Names the subjects and layers that have exemplars here.
+    """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
     Errors: none of its own.
     """
@@ -89,7 +89,7 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exemplars_pb2.ListExemplarSetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exemplars_pb2.ListExemplarSetsResponse, _abc.Awaitable[_exemplars_pb2.ListExemplarSetsResponse]]:
-        """Names the subjects and layers that have exemplars here.
+        """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
         Errors: none of its own.
         """

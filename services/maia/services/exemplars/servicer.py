@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
+import structlog
 from typing_extensions import override
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
@@ -14,11 +15,13 @@ from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import Exemplar
 from maia.services.exemplars.store import ExemplarStore
 from maia.type.v1 import type_pb2
-from maia.wire.errors import InvalidRequestError
+from maia.wire.errors import InvalidRequestError, MaiaError
 from maia.wire.limits import MAX_MESSAGE_BYTES
 from maia.wire.maps import map_to_proto, mask_to_proto
 from maia.wire.pictures import read_header
 from maia.wire.server import Hosted
+
+_log = structlog.get_logger(__name__)
 
 _SAMPLED: Final = 15
 """Pictures of the sample, if no number is asked for."""
@@ -39,7 +42,10 @@ class ExemplarsServicer(exemplars_pb2_grpc.ExemplarsServiceServicer):
     async def ListExemplarSets(
         self, request: exemplars_pb2.ListExemplarSetsRequest, context: _Context[Any, Any]
     ) -> exemplars_pb2.ListExemplarSetsResponse:
-        manifests = await asyncio.to_thread(self._store.manifests)
+        left_out: list[MaiaError] = []
+        manifests = await asyncio.to_thread(self._store.manifests, left_out)
+        for error in left_out:
+            _log.warning("set left out", reason=error.reason, why=error.message)
         return exemplars_pb2.ListExemplarSetsResponse(
             sets=[
                 exemplars_pb2.ExemplarSet(

@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Self
 
+from maia.services.building.datasets.files import read_whole, status
 from maia.services.building.datasets.listing import list_files
 from maia.services.building.datasets.names import PICTURES, shown
 from maia.services.subject.backends.photograph_neurons.table import Mode, Rule
@@ -54,6 +55,16 @@ class Photographs:
     def path(self, slot: int) -> Path:
         """Return where a picture is."""
         return self.folder / os.fsdecode(self.names[slot])
+
+    def read(self, slot: int) -> bytes:
+        """Return a picture's file.
+
+        Raises:
+            OSError: It cannot be read.
+            PreconditionError: PICTURE_TOO_LARGE.
+        """
+        path = os.fsencode(self.path(slot))
+        return read_whole(path, status(path).st_size)
 
     def title(self, slot: int) -> str:
         """Return what people call a picture: its path in the folder."""
