@@ -9,12 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from maia.services.building.datasets.dataset import Dataset, open_dataset
 from maia.services.building.finishing import finish
 from maia.services.building.passing import CHECKPOINT_S, Pass, Step, Wanted, run_part
 from maia.services.building.plan import Plan, Shard
 from maia.services.building.states import Skipped, State, folder_of, storing
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import Manifest
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.subject.backends.networks.options import NetworkOptions
@@ -23,6 +27,10 @@ from maia.services.subject.hosting import load_subject
 from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError
 
 __all__ = ["Build", "Built", "build", "finished", "merge", "opened"]
+
+_LARGEST: Final = 65504.0
+_LEAST: Final = 2.0**-14
+"""Half precision's largest number, and its least of full precision."""
 
 Watch = Callable[[Step], None]
 
@@ -116,7 +124,9 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
         forget(store, plan, shard)
     stored = store.like(plan.manifest(0))
     if stored is not None:
-        return Built(plan, stored, anew=False, notes=(*dataset.notes, *_left_out(store, stored)))
+        return Built(
+            plan, stored, anew=False, notes=(*dataset.notes, *_left_out(store, stored), *_beyond(store, stored))
+        )
     run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s, threads=asked.threads)
     if shard.count > 1:
         return Built(plan, notes=dataset.notes)
@@ -154,6 +164,20 @@ def _left_out(store: ExemplarStore, stored: Manifest) -> list[str]:
     return [f"{count} of the pictures were left out when it was built, as its report.json tells; {advice}"] * (
         count > 0
     )
+
+
+def _beyond(store: ExemplarStore, manifest: Manifest) -> list[str]:
+    """Which layers have units whose maps half precision cannot hold, so that their masks mislead."""
+    notes = []
+    for number, layer in enumerate(manifest.layers):
+        best = np.abs(ExemplarLayer(store.folder_of(manifest), manifest, number).arrays.activations[:, 0])
+        count = int((np.isfinite(best) & ((best > _LARGEST) | ((best > 0) & (best < _LEAST)))).sum())
+        if count:
+            notes.append(
+                f"{count} units of {layer.name} answer with values that half precision cannot hold, in which maps are "
+                "kept: their masks are not to be relied on; activations and statistics are exact"
+            )
+    return notes
 
 
 def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
@@ -219,7 +243,7 @@ def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
 def finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
     """Merge the parts of a pass and write its set; raises as `finish`."""
     manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
-    return Built(plan, manifest, tuple(skipped), notes=dataset.notes)
+    return Built(plan, manifest, tuple(skipped), notes=(*dataset.notes, *_beyond(ExemplarStore(store), manifest)))
 
 
 def opened(asked: Build, on_step: Watch) -> Dataset:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from tests.unit.services.building.planted import files_of
+from tests.unit.services.exemplars.sets import arrays, manifest, write
 from tests.unit.services.runtime.torchvision_operators import define_missing_operators
 
-from maia.services.building.build import Build, build, merge
+from maia.services.building.build import Build, _beyond, build, merge
 from maia.services.building.passing import Step, Wanted
 from maia.services.building.plan import Shard
 from maia.services.building.sketch import ERROR
@@ -181,6 +182,14 @@ def test_a_set_that_lacks_pictures_says_how_to_build_it_again(tmp_path: Path) ->
     anew = build(replace(wanted, anew=True))
     assert (anew.anew, anew.skipped) == (True, ())
     assert build(wanted).notes == ()
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1.0, False), (1e9, True), (1e-9, True)])
+def test_units_beyond_half_precision_are_noted(tmp_path: Path, scale: float, noted: bool) -> None:
+    store = ExemplarStore(tmp_path)
+    described = manifest()
+    write(store, described, arrays(activations=np.array([[9, 8], [7, 6]], np.float32) * np.float32(scale)))
+    assert any("half precision" in note for note in _beyond(store, described)) == noted
 
 
 def test_parts_are_merged_without_the_model(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
