@@ -49,11 +49,14 @@ def test_pictures_that_do_not_fit_into_an_answer_are_not_read(tmp_path: Path) ->
     store = ExemplarStore(tmp_path)
     write(store, manifest())
     layer = store.find("model", "layer.1")
-    assert len(layer.exemplars(0, most_bytes=len(b"png 0png 2"))) == 2
-    with pytest.raises(InvalidRequestError, match="these 2 pictures have 10 bytes, and at most 9 fit") as caught:
-        layer.exemplars(0, most_bytes=9)
-    assert caught.value.reason == "REQUEST_TOO_LARGE"
-    assert len(layer.exemplars(0, 1, most_bytes=9)) == 1
+    each = len(b"png 0") + 2 * 2 * 2  # with its map of half-precision numbers
+    assert len(layer.exemplars(0, most_bytes=2 * each)) == 2
+    with pytest.raises(InvalidRequestError, match="these 2 pictures have 26 bytes, and at most 25 fit") as caught:
+        layer.exemplars(0, most_bytes=2 * each - 1)
+    assert (caught.value.reason, caught.value.metadata["fit"]) == ("REQUEST_TOO_LARGE", "1")
+    for place, index in enumerate((2, 0)):
+        (one,) = layer.exemplars(0, part=slice(place, place + 1), most_bytes=each)
+        assert one.picture.index == index
 
 
 def test_statistics_are_a_units_own(tmp_path: Path) -> None:
