@@ -1,4 +1,4 @@
-"""`investigate` as a person's Python calls it: over real servers and jails, a vendor on loopback writing the experiments."""
+"""`investigate` as a person's Python calls it: over real servers and jails, with a vendor on loopback."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_ctrl_c_in_a_notebook_ends_the_units_and_the_journal_says_so(desk:
 
 def _interrupted(desk: Desk) -> tuple[str, str]:
     """Interrupt a notebook's cell while its agent's code is running; return what it prints before and after."""
-    desk.will_say("```python\nprint('begun')\nwhile True: pass\n```")
+    desk.will_say("```python\nprint(sum(range(10**8)))\n```")
     program = f"""
 import asyncio, sys
 from pathlib import Path
