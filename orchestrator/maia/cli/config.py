@@ -77,6 +77,9 @@ class Config(BaseModel):
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
     jobs: int = Field(4, ge=1, le=1000)
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    journal_store: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
     policy: Literal["restricted", "off"] = "restricted"
     sandbox_tier: TierName = "auto"

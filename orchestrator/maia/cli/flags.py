@@ -19,6 +19,7 @@ _SANDBOX = "The sandbox"
 _UNITS = "Which units"
 _AGENT = "The agent"
 _RESULTS = "Results"
+_WHERE = "Where units run"
 
 ConfigFile = Annotated[
     Path | None,
@@ -243,6 +244,32 @@ Seed = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(metavar="N", help="Units at once.", show_default="4", rich_help_panel=_AGENT),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local|ray",
+        help="Where units are investigated: in this process, or as tasks of a Ray cluster (docs/batches.md).",
+        show_default="local",
+        rich_help_panel=_WHERE,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of the cluster: HOST:PORT, ray://HOST:PORT, or auto for one that runs on this machine.",
+        show_default="RAY_ADDRESS, else one of this machine alone",
+        rich_help_panel=_WHERE,
+    ),
+]
+JournalStore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Copy journals after every round to s3://…, gs://… or another address of fsspec, and go on from there.",
+        rich_help_panel=_RESULTS,
+    ),
 ]
 Out = Annotated[
     Path | None,

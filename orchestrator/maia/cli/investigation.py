@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,24 +33,31 @@ from maia.cli.units import Wish
 from maia.cli.words import counted
 from maia.orchestrator.agents.models import facts_of, require_price
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
-from maia.orchestrator.batch import run_batch
+from maia.orchestrator.batch import BatchResult, run_batch
 from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
-from maia.orchestrator.errors import LOCKED, JournalError
+from maia.orchestrator.errors import LOCKED, STORE_FAILED, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
 from maia.orchestrator.pausing import Pause
+from maia.orchestrator.ray_batch import Cluster, run_ray_batch
 from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
+from maia.orchestrator.stored import JournalStore
 from maia.orchestrator.tasks import Task, load_task, read_task_file
 from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
+from maia.wire.ray_cluster import LOCAL, ray_module
 
 log = structlog.stdlib.get_logger("maia.cli")
 
 _ASK_S: Final = 30.0
+_COPIES: Final = 16
+"""Units that are compared with a store at once, each of which waits for the network."""
+
+Run = Callable[[Sequence[UnitName], RunSettings], Awaitable[BatchResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class Investigation:
         self._batch_budget = BatchBudget(Budget.parse(config.batch_budget))
         self._view = BatchView(progress, 0, config.max_rounds, dialogue=request.dialogue)
         self._check: Callable[[], None] = lambda: None
+        self._store = None if config.journal_store is None else JournalStore(config.journal_store)
         # One thread: rendering holds the interpreter's lock, and several would keep the event loop waiting.
         self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")
 
@@ -130,15 +139,16 @@ class Investigation:
             if not units:
                 self.progress.note(f"chunk {request.chunk.index} of {counted(len(named), 'unit')} is empty")
             self._order = {unit: place for place, unit in enumerate(units)}
+            await self._sync(units)
             todo = self._sort_out(units)
             if not todo:
                 return
             if request.up:
                 await build_sets(config, where, subjects, self.progress)
-            async with self._lab(where) as lab:
+            async with self._engine(where) as run:
                 self._check = where.check
                 self._view.total, self._view.already = len(todo), len(units) - len(todo)
-                await self._batch(todo, lab)
+                await self._batch(todo, run)
 
     def unit_started(self, unit: UnitName) -> None:
         """See `maia.orchestrator.batch.Listener`."""
@@ -170,7 +180,7 @@ class Investigation:
         """Wait for no page any more."""
         self._pages.shutdown(wait=False, cancel_futures=True)
 
-    async def _batch(self, todo: Sequence[UnitName], lab: Lab) -> None:
+    async def _batch(self, todo: Sequence[UnitName], run: Run) -> None:
         config = self.config
         settings = RunSettings(
             agent=config.agent,
@@ -187,7 +197,7 @@ class Investigation:
         self._view.start()
         try:
             with first_interrupt(self._ask_to_pause):
-                result = await run_batch(todo, lab, settings, jobs=config.jobs, listener=self, pause=self._pause)
+                result = await run(todo, settings)
         except BaseException:
             self._note_interrupted(todo)
             raise
@@ -215,6 +225,8 @@ class Investigation:
             if self._request.fresh:
                 try:
                     set_aside(self.config.out, folder)
+                    if self._store is not None:
+                        self._store.set_aside(self.config.out, folder)
                 except JournalError as error:
                     if error.reason != LOCKED:
                         raise
@@ -233,6 +245,59 @@ class Investigation:
                 f"{self.config.out} already; --fresh investigates again and keeps what was there in {REPLACED}"
             )
         return todo
+
+    async def _sync(self, units: Sequence[UnitName]) -> None:
+        """Make what is under --out and what is in the store the same, so that what another machine finished is known.
+
+        Raises:
+            JournalError: STORE_FAILED.
+        """
+        store, out = self._store, self.config.out
+        if store is None or self._request.fresh:
+            return
+
+        def sync(unit: UnitName) -> None:
+            try:
+                store.sync(out, self._folder(unit))
+            except JournalError as error:
+                if error.reason == STORE_FAILED:
+                    raise
+                log.info("a journal is not copied", unit=str(unit), why=error.message)  # its run says so, too
+
+        self.progress.stage("comparing with the store")
+        with ThreadPoolExecutor(_COPIES, thread_name_prefix="store") as threads:
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(*(loop.run_in_executor(threads, sync, unit) for unit in units))
+        self.progress.done(f"journals are compared with {visible(store.url)}")
+
+    @asynccontextmanager
+    async def _engine(self, where: Deployment) -> AsyncIterator[Run]:
+        """Yield what investigates units: here, or on a Ray cluster."""
+        config = self.config
+
+        async def here(todo: Sequence[UnitName], settings: RunSettings) -> BatchResult:
+            return await run_batch(
+                todo, lab, settings, jobs=config.jobs, listener=self, pause=self._pause, store=self._store
+            )
+
+        async def on_ray(todo: Sequence[UnitName], settings: RunSettings) -> BatchResult:
+            address = config.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
+            return await run_ray_batch(
+                todo,
+                Cluster(where.addresses, agent_of(config), sandbox_of(config), address),
+                settings,
+                jobs=config.jobs,
+                listener=self,
+                pause=self._pause,
+                store=self._store,
+            )
+
+        if config.engine == "ray":
+            ray_module()  # says now that it is not installed
+            yield on_ray
+            return
+        async with self._lab(where) as lab:
+            yield here
 
     @asynccontextmanager
     async def _lab(self, where: Deployment) -> AsyncIterator[Lab]:

@@ -23,6 +23,7 @@ from maia.orchestrator.events import Event, Finished, Stopped, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.run import RunSettings, investigate_unit
+from maia.orchestrator.stored import JournalStore, investigate_stored
 from maia.orchestrator.wiring import Lab
 from maia.wire.errors import MaiaError
 
@@ -112,6 +113,7 @@ async def run_batch(
     jobs: int,
     listener: Listener | None = None,
     pause: Pause | None = None,
+    store: JournalStore | None = None,
 ) -> BatchResult:
     """Investigate units.
 
@@ -122,6 +124,7 @@ async def run_batch(
         jobs: How many at once.
         listener: Is told what happens.
         pause: When it is asked for, running units finish their round and no other begins.
+        store: Where journals are copied; None for none.
 
     Raises:
         ValueError: There are fewer jobs than one.
@@ -133,6 +136,8 @@ async def run_batch(
         settings.batch.add(spent_before(settings.folder(unit)))
 
     def investigate(unit: UnitName, on_event: Callable[[Event], None]) -> Awaitable[Finished | Stopped]:
+        if store is not None:
+            return investigate_stored(store, unit, lab, settings, on_event, pause=pause)
         return investigate_unit(unit, lab, settings, on_event, pause=pause)
 
     batch = Batch(investigate, jobs=jobs, listener=listener or Silent(), pause=pause, budget=settings.batch)

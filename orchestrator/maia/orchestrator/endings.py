@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from maia.orchestrator.errors import DISK_FULL, UNWRITABLE, BackboneError
+from maia.orchestrator.errors import DISK_FULL, STORE_FAILED, UNWRITABLE, BackboneError
 from maia.orchestrator.events import Stopped
 from maia.orchestrator.pausing import PausedError
 from maia.sandbox import HostGoneError, SandboxError, SessionsFullError
@@ -12,7 +12,7 @@ from maia.wire.errors import MaiaError
 from maia.wire.status import RETRYABLE
 
 _LATER: Final = (PausedError, HostGoneError, SessionsFullError, *RETRYABLE)
-_LATER_REASONS: Final = frozenset({DISK_FULL, UNWRITABLE})
+_LATER_REASONS: Final = frozenset({DISK_FULL, UNWRITABLE, STORE_FAILED})
 
 
 def may_pass(error: BaseException) -> bool:

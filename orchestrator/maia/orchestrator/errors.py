@@ -15,6 +15,9 @@ DISK_FULL: Final = "DISK_FULL"
 UNWRITABLE: Final = "FOLDER_UNWRITABLE"
 """Reasons of a JournalError that the disk has raised."""
 
+STORE_FAILED: Final = "STORE_FAILED"
+"""Reason of a JournalError: the store of copies cannot be read or written."""
+
 
 class UnknownAgentError(InvalidRequestError):
     """No backbone of that name."""

@@ -44,6 +44,10 @@ class Pause:
         if self.asked:
             raise PausedError(self.message)
 
+    async def when_asked(self) -> None:
+        """Return when it is asked for."""
+        await self._asked.wait()
+
     async def wait(self, at_most_s: float) -> None:
         """Return when it is asked for, or after a time."""
         try:

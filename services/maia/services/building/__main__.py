@@ -121,7 +121,8 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
                 anew=chosen.anew,
             )
             if chosen.engine == "ray":
-                from maia.services.building.ray_engine import LOCAL, Cluster, build_on_ray
+                from maia.services.building.ray_engine import Cluster, build_on_ray
+                from maia.wire.ray_cluster import LOCAL
 
                 address = chosen.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
                 cluster = Cluster(address, chosen.shards, chosen.threads_per_task)

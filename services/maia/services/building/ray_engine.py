@@ -7,13 +7,8 @@ merges them.
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,25 +26,13 @@ from maia.wire.errors import (
     MaiaError,
     PreconditionError,
 )
+from maia.wire.ray_cluster import LOCAL, connected, ray_module
 
 __all__ = ["Cluster", "build_on_ray"]
 
-LOCAL: Final = "local"
-_FOUND: Final = frozenset({LOCAL, "auto"})
-_CLIENT: Final = "ray://"
 _LOOK_S: Final = 0.5
-_REACH_S: Final = 10.0
 _RETRIES: Final = 10
 """How often a part is begun again after its worker died."""
-
-_STORE_BYTES: Final = 100_000_000
-"""Of a cluster of our own, for what tasks return, which is little."""
-
-_SETTINGS: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as future versions, which the present one warns of
-    "RAY_NUM_REDIS_GET_RETRIES": "1",  # it would try for a quarter of an hour to reach what is no Ray
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +89,12 @@ def build_on_ray(
         MaiaError: What `build` and `finish` raise.
     """
     _check(cluster)
-    ray = _ray()
+    ray = ray_module()
     with storing(asked.store):
         asked.store.mkdir(parents=True, exist_ok=True)
     asked = replace(asked, store=asked.store.absolute(), dataset=_absolute(asked.dataset))
     dataset = opened(asked, on_step)
-    with _connected(ray, cluster.address):
+    with connected(ray, cluster.address):
         division = _divided(ray, cluster)
         parts = _done(ray, asked, division, _Watching(len(dataset), on_step, stopped))
     return _merged(asked, dataset, parts, on_step)
@@ -134,84 +117,6 @@ def _absolute(dataset: str) -> str:
     with suppress(RuntimeError):  # nobody's home: a name that happens to begin with "~"
         path = path.expanduser()
     return str(path.absolute())
-
-
-def _ray() -> Any:  # noqa: ANN401  (a module that may not be there)
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise PreconditionError(
-            "--engine ray needs Ray, which is not installed; on all machines of the cluster, run: "
-            "pip install 'maia[ray]'",
-            reason="EXTRA_MISSING",
-            metadata={"module": "ray", "extra": "ray"},
-        ) from error
-    return ray
-
-
-@contextmanager
-def _connected(ray: Any, address: str) -> Iterator[None]:  # noqa: ANN401
-    """Join a cluster, and leave it; one of our own ends then.
-
-    Raises:
-        InvalidRequestError: RAY_ADDRESS_INVALID.
-        PreconditionError: RAY_UNREACHABLE.
-    """
-    _reach(address)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES} if address == LOCAL else {}
-    with _handlers_kept():
-        try:
-            ray.init(address, **quiet, **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            why = str(error).strip().partition("\n")[0]
-            raise _unreachable(address, f"{why} (one that asks for a token needs RAY_AUTH_MODE=token)") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray takes signals for itself when it is joined, which are to save what is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _reach(address: str) -> None:
-    """Knock at an address: Ray itself would wait long for one that does not answer."""
-    if address in _FOUND:
-        return
-    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InvalidRequestError(
-            f"{address!r:.200} is no address of a Ray cluster; give HOST:PORT, ray://HOST:PORT, auto or local",
-            reason="RAY_ADDRESS_INVALID",
-            metadata={"address": address[:200]},
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
-
-
-def _unreachable(address: str, why: str) -> PreconditionError:
-    return PreconditionError(
-        f"no Ray cluster can be joined at {address:.200}: {why:.300}; `ray start --head` starts one, --ray-address "
-        "says where it is",
-        reason="RAY_UNREACHABLE",
-        metadata={"address": address[:200]},
-    )
 
 
 def _divided(ray: Any, cluster: Cluster) -> _Division:  # noqa: ANN401
