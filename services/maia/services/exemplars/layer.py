@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +136,9 @@ class ExemplarLayer:
         own = np.asarray(activations[row])
         order = np.argsort(own, kind="stable")
         count = len(order)
-        within = order[int(np.floor(low * count)) : int(np.ceil(high * count))][::-1]
+        # As the decimal fractions that people write: the float nearest to 0.07, times 100, is a little more than 7.
+        first, end = floor(Fraction(repr(float(low))) * count), ceil(Fraction(repr(float(high))) * count)
+        within = order[first:end][::-1]
         if len(within) > most:
             within = within[np.linspace(0, len(within) - 1, most).round().astype(np.intp)]
         within = within[part]
