@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,11 @@ from maia.orchestrator.clients.description import Describer
 from maia.orchestrator.clients.editing import Editor
 from maia.orchestrator.clients.subject import Response, SubjectInfo
 from maia.orchestrator.conversation import Message, Picture, Reply
-from maia.orchestrator.events import UnitName
-from maia.orchestrator.journal import FILE_NAME
+from maia.orchestrator.events import RunStarted, UnitName
+from maia.orchestrator.journal import FILE_NAME, decode_line, encode_line
 from maia.orchestrator.report import rebuild, write_unit
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
+from maia.orchestrator.tasks import load_task
 from maia.orchestrator.wiring import Lab
 from maia.sandbox import Host
 from maia.wire.errors import NotFoundError
@@ -136,13 +137,20 @@ async def _resume(out: Path, pictures: Sequence[Picture], host: Host) -> tuple[s
 
 
 def _many(one: Path, out: Path) -> list[tuple[str, str, str]]:
-    """Many finished units: hard links to one journal, which names the same unit in all."""
+    """Many finished units: copies of one journal, each naming its own, with hard links to its pictures."""
     whole = unit_folder(one, "bench", UNIT)
     started = time.perf_counter()
     write_unit(whole, None)
     page = time.perf_counter() - started
+    first, _, rest = (whole / FILE_NAME).read_bytes().partition(b"\n")
+    started_event, task = decode_line(first + b"\n"), load_task("neuron_description")
+    assert isinstance(started_event, RunStarted)
     for index in range(UNITS):
-        shutil.copytree(whole, unit_folder(out, "bench", UnitName("bench", "layer1", index)), copy_function=_link)
+        unit = UnitName("bench", "layer1", index)
+        folder = unit_folder(out, "bench", unit)
+        shutil.copytree(whole, folder, copy_function=_link)
+        (folder / FILE_NAME).unlink()
+        (folder / FILE_NAME).write_bytes(encode_line(replace(started_event, unit=unit)) + rest)
     rebuild(out, lambda _: None)
     started = time.perf_counter()
     rebuild(out, lambda _: None)
@@ -150,7 +158,7 @@ def _many(one: Path, out: Path) -> list[tuple[str, str, str]]:
     started = time.perf_counter()
     for index in range(UNITS):
         unit = UnitName("bench", "layer1", index)
-        assert earlier_result(unit_folder(out, "bench", unit), unit) is not None
+        assert earlier_result(unit_folder(out, "bench", unit), unit, "bench", task) is not None
     nothing = time.perf_counter() - started + report  # a run ends with the same index
     return [
         (f"a page of {ROUNDS} rounds", "≤ 0.3 s", f"{page:.2f} s"),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from maia.cli.results import canonical, truth_of
-from maia.orchestrator.errors import JournalError
+from maia.orchestrator.errors import JournalError, refused
 from maia.orchestrator.events import UnitName
-from maia.orchestrator.journal import FILE_NAME, JournalWriter
+from maia.orchestrator.journal import FILE_NAME, locked
 from maia.orchestrator.report import UnitResult, collect
 from maia.orchestrator.report.unit import unchanged
+from maia.orchestrator.tasks import Task
 
 REPLACED: Final = ".replaced"
 """Folder under the results for what made room; reports leave hidden folders out."""
@@ -19,10 +20,21 @@ ENDED: Final = ("concluded", "no_conclusion")
 """Statuses of units that came to their end."""
 
 
-def earlier_result(folder: Path, unit: UnitName) -> UnitResult | None:
-    """Return the result of a run that came to its end here, or None if none did."""
+def earlier_result(folder: Path, unit: UnitName, agent: str, task: Task) -> UnitResult | None:
+    """Return the result of this very run, if it came to its end here; None if it did not, or if it is of another."""
     if not (folder / FILE_NAME).exists():
         return None
+    result = _ended(folder, unit)
+    same = result is not None and (result.unit, result.agent, result.task, result.question) == (
+        unit,
+        agent,
+        task.name,
+        task.question,
+    )
+    return result if same else None
+
+
+def _ended(folder: Path, unit: UnitName) -> UnitResult | None:
     truth = truth_of(unit)
     stored = unchanged(folder)  # much quicker than reading a journal, for thousands of units
     if stored is not None and stored.truth == truth:
@@ -41,14 +53,17 @@ def set_aside(out: Path, folder: Path) -> Path | None:
         Where it is now; None if there was nothing.
 
     Raises:
-        JournalError: Another process is writing there.
+        JournalError: Another process is writing there, or the folder cannot be moved.
     """
     if not (folder / FILE_NAME).exists():
         return None
-    JournalWriter(folder).close()  # refuses while another process holds the journal
     kept = out / REPLACED / folder.relative_to(out)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (target := kept.with_name(f"{kept.name}-{number}")).exists():
-        number += 1
-    return folder.rename(target)
+    with locked(folder):  # whatever stands in the journal; nobody begins in it meanwhile
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while (target := kept.with_name(f"{kept.name}-{number}")).exists():
+                number += 1
+            return folder.rename(target)
+        except OSError as error:
+            raise refused(kept, error, f"make room for {out / REPLACED}, or use another --out") from error

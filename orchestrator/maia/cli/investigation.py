@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -36,7 +36,7 @@ from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.batch import BatchResult, run_batch
 from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
-from maia.orchestrator.errors import LOCKED, STORE_FAILED, JournalError
+from maia.orchestrator.errors import DISK_FULL, STORE_FAILED, UNWRITABLE, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.ray_batch import Cluster, run_ray_batch
@@ -228,11 +228,9 @@ class Investigation:
                     if self._store is not None:
                         self._store.set_aside(self.config.out, folder)
                 except JournalError as error:
-                    if error.reason != LOCKED:
-                        raise
                     self.unit_left(unit, error.message)
                     continue
-            found = earlier_result(folder, unit)
+            found = earlier_result(folder, unit, self.config.agent, self._task)
             if found is None:
                 todo.append(unit)
             else:
@@ -311,14 +309,19 @@ class Investigation:
     def _written(self, unit: UnitName, ended: Finished | Stopped) -> UnitResult:
         """Write a unit's files, as far as the disk takes them; a finding is in the journal all the same."""
         folder = self._folder(unit)
+        known: UnitResult | None = None
         try:
-            return write_unit(folder, truth_of(unit), canonical)
+            known = write_unit(folder, truth_of(unit), canonical)
         except JournalError as error:
-            log.warning("the pages of a unit are not written", unit=str(unit), why=error.message)
+            if isinstance(ended, Finished) or error.reason in {DISK_FULL, UNWRITABLE}:
+                log.warning("the pages of a unit are not written", unit=str(unit), why=error.message)
         if isinstance(ended, Finished):
-            return collect(folder, truth_of(unit), canonical)
-        # It may have stopped before its run began, so that there is nothing to show but why.
-        return UnitResult(folder, unit, self.config.agent, _status(ended), reason=f"{ended.reason}: {ended.message}")
+            return known or collect(folder, truth_of(unit), canonical)
+        status, reason = _status(ended), f"{ended.reason}: {ended.message}"
+        # It may have stopped before its run began, or have been refused, so that the journal does not say why.
+        if known is None:
+            return UnitResult(folder, unit, self.config.agent, status, reason=reason)
+        return replace(known, status=status, reason=reason)
 
     def _folder(self, unit: UnitName) -> Path:
         return unit_folder(self.config.out, self.config.agent, unit, self._task)

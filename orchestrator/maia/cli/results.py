@@ -11,10 +11,12 @@ from rich.text import Text
 
 from maia.cli.command_line import CommandLine
 from maia.cli.words import clock, counted
+from maia.orchestrator.errors import OTHER_RUN, JournalError
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.report import UnitResult
 from maia.orchestrator.report.visible import one_line, visible
 
+_ONLY_ANEW = (JournalError.default_reason, OTHER_RUN)
 _SYNTHETIC = "scene-neurons"
 _FILE_WIDTH = 160
 
@@ -111,7 +113,15 @@ def show_failures(
     if not_begun:
         console.print(Text(f"{counted(not_begun, 'unit')} not begun", style="bold"))
     undecided = [result for result in failed if result.status == "no_conclusion"]
-    if not_begun or len(failed) > len(undecided):
+    refused = [result for result in failed if result.reason.startswith(_ONLY_ANEW)]
+    if refused:
+        _show_command(
+            console,
+            "To start over with those whose journal cannot be gone on with, which is kept:",
+            again.anew(result.unit for result in refused) if again else None,
+            "maia run --fresh starts over with these.",
+        )
+    if not_begun or len(failed) > len(undecided) + len(refused):
         _show_command(
             console,
             "To go on with what is not finished, and leave what is as it is:",

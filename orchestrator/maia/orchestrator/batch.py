@@ -18,7 +18,7 @@ import structlog
 
 from maia.orchestrator.budget import BatchBudget, Spending
 from maia.orchestrator.endings import stopped_by
-from maia.orchestrator.errors import DISK_FULL, LOCKED, UNWRITABLE, JournalError
+from maia.orchestrator.errors import DISK_FULL, LOCKED, OTHER_RUN, UNWRITABLE, JournalError
 from maia.orchestrator.events import Event, Finished, Stopped, UnitName
 from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.pausing import Pause
@@ -36,7 +36,7 @@ LONGEST_WAIT_S: Final = 300.0
 """Longest wait before a unit begins while one after the other is paused by a failure."""
 
 _FOR_ALL: Final = frozenset({DISK_FULL, UNWRITABLE})  # may pass, but not by itself
-_OF_ONE: Final = frozenset({JournalError.default_reason})  # a damaged journal says nothing about the next unit
+_OF_ONE: Final = frozenset({JournalError.default_reason, OTHER_RUN})  # a journal says nothing about the next unit
 
 Investigate = Callable[[UnitName, Callable[[Event], None]], Awaitable[Finished | Stopped]]
 """Investigates one unit and tells its events, as `maia.orchestrator.run.investigate_unit` does."""

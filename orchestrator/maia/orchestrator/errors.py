@@ -11,6 +11,9 @@ from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, Prec
 LOCKED: Final = "JOURNAL_LOCKED"
 """Reason of a JournalError: another process writes this journal."""
 
+OTHER_RUN: Final = "JOURNAL_OF_ANOTHER_RUN"
+"""Reason of a JournalError: what the journal holds is not what is to be run."""
+
 DISK_FULL: Final = "DISK_FULL"
 UNWRITABLE: Final = "FOLDER_UNWRITABLE"
 """Reasons of a JournalError that the disk has raised."""

@@ -56,7 +56,7 @@ Why = Literal["task", "results", "no_code", "empty_reply", "cut_block", "format"
 class RunStarted:
     """First event. `config` is the whole configuration without secrets; `servers` their names and revisions.
 
-    `question` is a user's, of the tasks that take one.
+    `question` is a user's, of the tasks that take one; `form` is what the task ends with, empty in old journals.
 
     `sandbox` has the tier, the policy, and the features: what the tier enforced on that machine, and what it did not.
     """
@@ -72,6 +72,7 @@ class RunStarted:
     config: Mapping[str, Any]
     system_prompt: str
     question: str = ""
+    form: str = ""
     at: float = 0.0
     kind: Literal["run_started"] = "run_started"
 

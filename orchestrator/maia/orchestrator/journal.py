@@ -73,8 +73,11 @@ def decode_line(line: bytes) -> Event:
     head, separator, rest = line.partition(b',"event":')
     if not (separator and rest.endswith(b"}\n")):
         raise ValueError("not a whole journal line")
-    fields = json.loads(head + b"}")
-    if fields.get("format") not in _READABLE:
+    try:
+        fields = json.loads(head + b"}")
+    except RecursionError as error:
+        raise ValueError("not a journal line") from error
+    if not isinstance(fields.get("format"), int) or fields["format"] not in _READABLE:
         raise ValueError(f"format {fields.get('format')}; this version reads formats up to {FORMAT}")
     body = rest[:-2]
     if fields.get("length") != len(body):
@@ -130,23 +133,11 @@ class JournalWriter:
         self._unsynced: list[Path] = []
         self.listeners: list[Callable[[Event], None]] = []
         path = folder / FILE_NAME
+        self._file = locked(folder)
         try:
-            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)  # what a full disk refused must not be tried again by close()
-        except OSError as error:
-            raise refused(folder, error, "use another --out") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             contents = _read(path)
             self._bytes = contents.whole_bytes
             self._file.truncate(self._bytes)
-            _sign(folder)
-        except BlockingIOError as error:
-            self._file.close()
-            who = _signed(folder)
-            raise JournalError(
-                f"{path} is being written by {who}; wait for it or use another --out", reason=LOCKED
-            ) from error
         except OSError as error:
             self._file.close()
             raise refused(path, error, "use another --out") from error
@@ -226,14 +217,23 @@ class JournalWriter:
         return sha256
 
     def _store(self, picture: Picture) -> tuple[str, Path | None]:
-        """Write a picture's file; returns its hash, and the file if it is new."""
+        """Write a picture's file; returns its hash, and the file if it is new.
+
+        A file that an earlier process has left is taken only if it holds the picture: a power cut may have left a name
+        without its bytes.
+        """
         sha256 = picture.sha256
         path = picture_path(self.folder, sha256, picture.media_type)
-        if sha256 in self._known or path.exists():
+        if sha256 in self._known:
             return sha256, None
         half = path.with_suffix(f".{threading.get_ident()}.part")
         try:
-            half.write_bytes(picture.data)
+            if path.exists() and path.read_bytes() == picture.data:
+                return sha256, None
+            with half.open("wb") as file:
+                file.write(picture.data)
+                file.flush()
+                os.fsync(file.fileno())
             half.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -277,9 +277,9 @@ class JournalWriter:
         self._unsynced.clear()
 
     def _sync(self, pictures: Sequence[Path]) -> None:
-        """Bring everything to the disk: pictures and their names first, so that no line outlives what it speaks of."""
-        for path in (*pictures, self.folder / IMAGES) if pictures else ():
-            descriptor = os.open(path, os.O_RDONLY)
+        """Bring everything to the disk: the names of new pictures first, so that no line outlives what it speaks of."""
+        if pictures:
+            descriptor = os.open(self.folder / IMAGES, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -313,6 +313,33 @@ async def _off_the_loop(work: Callable[[], _T]) -> _T:
     except asyncio.CancelledError:
         await asyncio.wait([future])
         raise
+
+
+def locked(folder: Path) -> io.FileIO:
+    """Open a unit's journal to append to, and lock it until the file is closed; the folder is made if absent.
+
+    Raises:
+        JournalError: Another process holds it, which the message names, or the folder cannot be written.
+    """
+    path = folder / FILE_NAME
+    try:
+        (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+        file = io.FileIO(path, "ab")  # unbuffered: what a full disk refused must not be tried again by close()
+    except OSError as error:
+        raise refused(folder, error, "use another --out") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        who = _signed(folder)
+        raise JournalError(
+            f"{path} is being written by {who}; wait for it or use another --out", reason=LOCKED
+        ) from error
+    except OSError as error:
+        file.close()
+        raise refused(path, error, "use another --out") from error
+    _sign(folder)
+    return file
 
 
 def picture_path(folder: Path, sha256: str, media_type: str) -> Path:
@@ -368,8 +395,11 @@ def _standing(events: Iterable[Event]) -> tuple[list[Event], list[tuple[Event, .
 
 def _sign(folder: Path) -> None:
     """Say who holds the lock; without room for that it holds all the same."""
+    path = folder / WRITER
     with contextlib.suppress(OSError):
-        (folder / WRITER).write_text(f"{os.getpid()} {socket.gethostname()}\n", encoding="utf-8")
+        path.unlink(missing_ok=True)  # whatever it is: writing must not follow a link
+        with path.open("x", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {socket.gethostname()}\n")
 
 
 def _signed(folder: Path) -> str:

@@ -23,6 +23,8 @@ class Record:
         blocks: Code blocks begun so far.
         tool_calls: Tool calls begun so far.
         image_ids: For pictures that the guest knows: the reference by the hash of the bytes.
+        cut_diverged: Whether the block that was cut short has made another call than before, so that none of its later
+            answers fits.
         rerun: Set while a block runs once more only to rebuild the session's variables.
     """
 
@@ -33,6 +35,7 @@ class Record:
         self.tool_calls = self.tape.tool_calls
         self.image_ids: dict[str, str] = {}
         self.rerun: Rerun | None = None
+        self.cut_diverged = False
 
     def next_block(self) -> int:
         """Number a block, from 1."""

@@ -23,7 +23,7 @@ from maia.orchestrator.clients import Describer, Editor, Generator, Servers, Sub
 from maia.orchestrator.describing import BackboneDescriber
 from maia.orchestrator.describing.backbone import answered
 from maia.orchestrator.endings import stopped_by
-from maia.orchestrator.errors import JournalError, SandboxFailedError
+from maia.orchestrator.errors import OTHER_RUN, JournalError, SandboxFailedError
 from maia.orchestrator.events import Event, Finished, Resumed, RunStarted, Stopped, UnitName
 from maia.orchestrator.gateway import Gateway, GatewayLimits
 from maia.orchestrator.gateway.forms import recalled
@@ -137,9 +137,9 @@ async def investigate_unit(
     folder = unit_folder(settings.out, settings.agent, unit, task)
     with await asyncio.to_thread(JournalWriter, folder) as journal:
         tape = await asyncio.to_thread(Tape.of, journal.events)
+        run.check(tape, folder)
         if tape.finished is not None:
             return tape.finished
-        run.check(tape, folder)
         if on_event is not None:
             journal.listeners.append(on_event)
         try:
@@ -186,18 +186,25 @@ class _Run:
             if tape.keeps:
                 raise JournalError(f"the journal in {folder} does not begin with a run; use another --out")
             return
-        subject = self._servers()["subject"]
-        for what, then, now in (
+        same = [
             ("the unit", str(before.unit), str(self.unit)),
+            ("the agent", before.agent, self.settings.agent),
             ("the task", before.task, self.task.name),
             ("the question", before.question, self.task.question),
-            ("the seed", before.seed, self.settings.seed),
-            ("the subject server's model", before.servers.get("subject", ""), subject),
-        ):
-            if then != now:
+        ]
+        if tape.finished is None:
+            now = self._servers()
+            same += [
+                ("the form of the task's answer", before.form or self.task.form, self.task.form),
+                ("the seed", str(before.seed), str(self.settings.seed)),
+                *((f"what {name} is done by", then, now.get(name, then)) for name, then in before.servers.items()),
+            ]
+        for what, then, is_now in same:
+            if then != is_now:
                 raise JournalError(
-                    f"the unfinished run in {folder} cannot be gone on with: {what} was {then!r} and is {now!r}; "
-                    "set it back, start over with --fresh, or use another --out"
+                    f"the run in {folder} is another: {what} was {then!r} and is {is_now!r}; set it back, start over"
+                    " with --fresh, or use another --out",
+                    reason=OTHER_RUN,
                 )
 
     async def investigate(self, journal: JournalWriter, pause: Pause) -> Finished:
@@ -291,6 +298,7 @@ class _Run:
             agent=self.settings.agent,
             task=self.task.name,
             question=self.task.question,
+            form=self.task.form,
             seed=self.settings.seed,
             started_at=_now(),
             versions=_versions(),

@@ -160,12 +160,25 @@ def _calls(events: Sequence[Event]) -> list[RecordedCall]:
             case ImageAdded():
                 images.append(event)
             case ToolReturned() if called is not None and called.call == event.call:
-                after = events[place + 1] if place + 1 < len(events) else None
-                shows = bool(event.warnings) or (called.tool == DISPLAY and not event.error)
-                shown = after.parts if shows and isinstance(after, Displayed) else ()
-                if not shows or after is not None:
-                    calls.append(RecordedCall(called, tuple(images), event, tuple(shown)))
+                shown = _shown(called, event, events[place + 1 :])
+                if shown is not None:
+                    calls.append(RecordedCall(called, tuple(images), event, shown))
                 called = None
             case _:
                 pass
     return calls
+
+
+def _shown(called: ToolCalled, returned: ToolReturned, after: Sequence[Event]) -> tuple[PartEvent, ...] | None:
+    """Return what a call showed, None if the journal ends before that is known; output may come in between."""
+    if not returned.warnings and (called.tool != DISPLAY or returned.error):
+        return ()
+    for event in after:
+        match event:
+            case Displayed():
+                return tuple(event.parts)
+            case ToolCalled() | BlockEnded():
+                return ()
+            case _:
+                pass
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
@@ -18,6 +19,7 @@ from maia.orchestrator.conversation import Message, Reply, TokenUsage
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import (
     BackboneReply,
+    BlockStarted,
     Event,
     Finished,
     ImageAdded,
@@ -27,7 +29,7 @@ from maia.orchestrator.events import (
     UnitName,
     UserMessage,
 )
-from maia.orchestrator.journal import FILE_NAME, IMAGES, JournalReader
+from maia.orchestrator.journal import FILE_NAME, IMAGES, JournalReader, decode_line, encode_line
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.wiring import Lab
 from maia.sandbox import Limits
@@ -211,10 +213,45 @@ async def test_code_that_goes_another_way_is_told_of(whole: Whole, tmp_path: Pat
     assert text.endswith("1")
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 4), (4, 1)])
+async def test_a_cut_block_that_draws_another_number_of_pictures_mixes_none(
+    whole: Whole, tmp_path: Path, monkeypatch: Any, first: int, second: int
+) -> None:
+    block = f"""\
+import time
+n = {first} if time.time() < {{until}} else {second}
+red = tools.text2image(["a red circle"] * n)
+blue = tools.text2image(["a blue square"])
+tools.display(*red, *blue)
+print(len(red))"""
+    until = time.time() + 1000
+    monkeypatch.setattr(f"{__name__}.REPLIES", (code(block.format(until=until)), REPLIES[-1]))
+    out = tmp_path / "out"
+    folder = unit_folder(out, "vendor", UNIT)
+    await whole.go_on(out, Vendor())
+    lines = (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+    cut = [number for number, line in enumerate(lines) if b'"kind":"tool_returned"' in line][1]
+    text = b"".join(lines[: cut + 1])
+    # The same code, after the time at which it goes another way.
+    events = [decode_line(line) for line in text.splitlines(keepends=True)]
+    changed = code(block.format(until=0))
+    for number, event in enumerate(events):
+        if isinstance(event, BackboneReply):
+            events[number] = replace(event, text=changed)
+        elif isinstance(event, BlockStarted):
+            events[number] = replace(event, code=changed.split("```python\n")[1].split("```")[0])
+    (folder / FILE_NAME).write_bytes(b"".join(map(encode_line, events)))
+    ended = await whole.go_on(out, Vendor())
+    assert isinstance(ended, Finished)
+    images = [event for event in JournalReader(folder).events if isinstance(event, ImageAdded)]
+    assert len({image.image_id for image in images}) == len(images) == second + 1
+    assert [image.source["prompt"] for image in images] == ["a red circle"] * second + ["a blue square"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seed": 5}, "the seed was 0 and is 5"),
+        ({"seed": 5}, "the seed was '0' and is '5'"),
     ],
 )
 async def test_another_run_in_the_folder_is_refused(
@@ -226,6 +263,34 @@ async def test_another_run_in_the_folder_is_refused(
     with pytest.raises(JournalError, match=said):
         await investigate_unit(UNIT, replace(whole.lab, backbone=Vendor()), replace(whole.settings(out), **changes))
     assert JournalReader(folder).whole_bytes <= len(before)
+
+
+async def test_two_agents_whose_names_make_one_folder_do_not_mix(whole: Whole, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    whole.cut(out, len(whole.journal) // 2).parents[2].rename(out / "ven-dor")
+    named = replace(whole.settings(out), agent="ven:dor")
+    with pytest.raises(JournalError, match=r"the agent was 'vendor' and is 'ven:dor'"):
+        await investigate_unit(UNIT, replace(whole.lab, backbone=Vendor()), named)
+
+
+async def test_a_finding_of_another_unit_is_not_taken(whole: Whole, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    other = UnitName("scene-neurons", "or", 2)
+    whole.cut(out, len(whole.journal)).rename(unit_folder(out, "vendor", other))
+    with pytest.raises(JournalError, match="the unit was"):
+        await whole.go_on(out, Vendor(), other)
+
+
+async def test_pictures_that_a_power_cut_has_emptied_are_written_again(whole: Whole, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = whole.cut(out, position(whole, '"kind":"reply"'))
+    for picture in (folder / IMAGES).iterdir():
+        picture.write_bytes(b"")
+    await whole.go_on(out, Vendor())
+    reader = JournalReader(folder)
+    for event in reader.events:
+        if isinstance(event, ImageAdded) and event.sha256:
+            reader.picture(event.sha256, event.media_type)
 
 
 async def test_a_journal_of_another_unit_is_refused(whole: Whole, tmp_path: Path) -> None:

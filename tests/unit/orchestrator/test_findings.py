@@ -57,7 +57,7 @@ def test_exemplars_are_whole_pictures_with_activations_highest_first(tmp_path: P
     first = finding.exemplars[0].picture
     assert (first.mode, first.size) == ("RGB", (80, 80))
     # The journal has the masked view of it as well, which is dark in its corners.
-    assert min(first.getpixel((0, 0))) > 140  # type: ignore[type-var, operator, arg-type]  # of an RGB picture
+    assert min(first.getpixel((0, 0))) > 140  # type: ignore[arg-type]  # of an RGB picture
     shown = finding._repr_html_()
     assert shown.count("<img ") == 8
     assert re.findall(r"<figcaption>(.*?)</figcaption>", shown) == [f"{value:.2f}" for value in activations[:8]]
@@ -132,4 +132,4 @@ def test_every_name_that_the_package_promises_is_there() -> None:
     assert {name for name in package.__all__ if not hasattr(package, name)} == set()
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="no attribute 'investigates'"):
-        _ = package.investigates  # type: ignore[attr-defined]
+        _ = package.investigates

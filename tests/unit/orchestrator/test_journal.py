@@ -115,7 +115,16 @@ def test_a_later_format_or_a_damaged_whole_line_is_never_cut_off(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    "line", [b"noise", b"{}", b'{"a":1,"event":{}}', b'[1,"event":{}}', b'{"format":1,"event":{}}']
+    "line",
+    [
+        b'{"format":[2],"length":2,"checksum":"0","event":{}}',
+        b"[" * 100_000 + b',"event":{}}',
+        b"noise",
+        b"{}",
+        b'{"a":1,"event":{}}',
+        b'[1,"event":{}}',
+        b'{"format":1,"event":{}}',
+    ],
 )
 def test_a_line_that_is_none_of_ours_is_an_error(tmp_path: Path, line: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(line + b"\n")
@@ -212,18 +221,18 @@ def test_pictures_reach_the_disk_before_the_lines_that_name_them(
     fsync = os.fsync
 
     def watched(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.partition(".")[0])
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
     picture = Picture(b"bytes", "image/png", 1, 1)
     with JournalWriter(tmp_path) as journal:
         journal.add_picture(picture)
-        assert synced == []
+        assert synced == [picture.sha256]
         journal.append(EVENTS[0], sync=True)
-        assert synced == [f"{picture.sha256}.png", "images", FILE_NAME]
+        assert synced == [picture.sha256, "images", "journal"]
         journal.append(EVENTS[1], sync=True)
-    assert synced[3:] == [FILE_NAME] * 2
+    assert synced[3:] == ["journal"] * 2
 
 
 async def test_what_is_put_is_on_the_disk_and_the_loop_went_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +240,7 @@ async def test_what_is_put_is_on_the_disk_and_the_loop_went_on(tmp_path: Path, m
     threads: set[int] = set()
 
     def watched(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.partition(".")[0])
         threads.add(threading.get_ident())
 
     monkeypatch.setattr(os, "fsync", watched)
@@ -242,10 +251,10 @@ async def test_what_is_put_is_on_the_disk_and_the_loop_went_on(tmp_path: Path, m
             picture_path(tmp_path, picture.sha256, "image/png") for picture in pictures
         )
         await journal.put(EVENTS[0])
-        assert synced == [*(f"{picture.sha256}.png" for picture in pictures), "images", FILE_NAME]
+        assert synced == [*(picture.sha256 for picture in pictures), "images", "journal"]
         assert threading.get_ident() not in threads
         await journal.put(EVENTS[1])
-        assert synced[5:] == [FILE_NAME]
+        assert synced[5:] == ["journal"]
     assert [event.kind for event in JournalReader(tmp_path).events] == ["block_started", "output"]
 
 

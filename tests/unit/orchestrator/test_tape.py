@@ -57,7 +57,8 @@ def test_answered_calls_of_a_block_that_was_cut_are_kept_for_its_next_attempt() 
         ("tools.text2image", ["cannot draw"], [Displayed(1, [TextPart("Note")])], True),
         ("tools.display", [], [], False),
         ("tools.display", [], [Displayed(1, [TextPart("a")])], True),
-        ("tools.display", [], [BlockOutput(1, "nothing was displayed")], True),
+        ("tools.display", [], [BlockOutput(1, "of a thread"), Displayed(1, [TextPart("a")])], True),
+        ("tools.display", [], [BlockOutput(1, "of a thread")], False),
     ],
 )
 def test_an_answer_whose_display_is_missing_is_asked_for_again(
@@ -67,7 +68,7 @@ def test_an_answer_whose_display_is_missing_is_asked_for_again(
     tape = Tape.of([TASK, REPLY, STARTED, replace(CALLED, tool=tool), returned, *after])
     assert (1 in tape.cut_calls) is whole
     if whole:
-        shown = after[0].parts if after and isinstance(after[0], Displayed) else []
+        shown = next((event.parts for event in after if isinstance(event, Displayed)), [])
         assert list(tape.cut_calls[1].shown) == list(shown)
 
 

@@ -148,8 +148,8 @@ class Gateway:
             digest=digest(name, arguments, self._study.images),
         )
         self._record.journal.append(called)
-        before = self._record.tape.cut_calls.get(number)
-        if before is not None and _same(before.called, called) and self._record.rerun is None:
+        before = self._answered_before(called)
+        if before is not None:
             return self._repeated(before)
         started = time.monotonic()
         attempts = _Attempts(name, self._limits.patience_s)
@@ -193,6 +193,16 @@ class Gateway:
             return None
         rerun.calls += 1
         return before
+
+    def _answered_before(self, called: ToolCalled) -> RecordedCall | None:
+        """Return how a call of a block that was cut short was answered; None once its code goes another way."""
+        before = self._record.tape.cut_calls.get(called.call)
+        if before is None or self._record.rerun is not None or self._record.cut_diverged:
+            return None
+        if _same(before.called, called) and self._study.images.follow(before.images):
+            return before
+        self._record.cut_diverged = True
+        return None
 
     def _repeated(self, before: RecordedCall) -> object:
         """Journal an answer again, for its block runs again, and give it."""

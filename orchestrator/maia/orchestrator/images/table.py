@@ -114,8 +114,10 @@ class ImageTable:
             data = read_picture(self._record.journal.folder, event.sha256, event.media_type)
             picture = Picture(data, event.media_type, event.width, event.height)
             self._bytes += len(data)
-        if event.image_id in self._entries:  # a view that somebody has looked at
-            self._entries[event.image_id].picture = picture
+        if (known := self._entries.get(event.image_id)) is not None:
+            if known.recipe is None or known.view_of != event.view_of:
+                raise JournalError(f"the journal holds two images {event.image_id!r}")
+            known.picture = picture  # a view that somebody has looked at
             return
         ref = ImageRef(event.image_id, event.width, event.height)
         if ref.id != self._id(len(self._entries) + 1):
@@ -129,6 +131,18 @@ class ImageTable:
         self._entries[ref.id] = _Entry(ref, picture, event.view_of or ref.id, recipe)
         if "pixels" in event.source:
             self._by_pixels[str(event.source["pixels"])] = ref
+
+    def follow(self, events: Sequence[ImageAdded]) -> bool:
+        """Tell whether `restore` can take these: each the next image, or a view of this table that was drawn."""
+        number = len(self._entries)
+        for event in events:
+            known = self._entries.get(event.image_id)
+            if known is not None and known.recipe is not None and known.view_of == event.view_of:
+                continue
+            number += 1
+            if event.image_id != self._id(number):
+                return False
+        return True
 
     def add_view(self, original_id: str, recipe: MaskRecipe, source: Mapping[str, Any]) -> ImageRef:
         """Add a masked view of an image; it is drawn when somebody looks.
