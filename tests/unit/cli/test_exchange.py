@@ -12,8 +12,14 @@ from maia.cli import exchange
 
 def test_every_value_reaches_the_program_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execve", lambda _path, program, _environment: started.append(program))
-    exchange.import_(folder=tmp_path, units=0, model="-x", cache_dir=tmp_path)
+
+    def become(_path: str, program: list[str], _environment: object) -> None:
+        started.append(program)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execve", become)
+    with pytest.raises(SystemExit):
+        exchange.import_(folder=tmp_path, units=0, model="-x", cache_dir=tmp_path)
     (program,) = started
     assert {"--units=0", "--model=-x"} <= set(program)
     assert not any(flag.startswith(("--layers", "--without-ids")) for flag in program)
