@@ -133,13 +133,13 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
             {
                 "built": built.manifest is not None,
                 "anew": built.anew,
-                "subject": built.plan.subject,
-                "units": sum(layer.units for layer in built.plan.layers),
-                "pictures": built.plan.size,
+                "subject": built.about.subject,
+                "units": sum(layer.units for layer in built.about.layers),
+                "pictures": built.about.dataset_size,
                 "left_out": len(built.skipped),
                 "skipped": [{"title": one.title, "why": one.why} for one in built.skipped[:_SHOWN]],
                 "notes": list(built.notes),
-                "pass": built.plan.key,
+                "pass": built.plan.key if built.plan is not None else "",
             }
         )
 

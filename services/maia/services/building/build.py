@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,14 +75,16 @@ class Built:
     """What came of it.
 
     Attributes:
-        plan: What the pass was.
+        about: What the set says of itself, or will; its `samples` do not count.
+        plan: What the pass was; None if merging has found the set alone, which does not tell in which batches.
         manifest: Of the set; None if other parts of it have to be done and merged yet.
         skipped: Pictures that were left out; empty if the set was there already.
         anew: Whether it was built now.
         notes: What people should know of the dataset.
     """
 
-    plan: Plan
+    about: Manifest
+    plan: Plan | None
     manifest: Manifest | None = None
     skipped: tuple[Skipped, ...] = ()
     anew: bool = True
@@ -124,13 +126,17 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
         forget(store, plan, shard)
     stored = store.like(plan.manifest(0))
     if stored is not None:
-        return Built(
-            plan, stored, anew=False, notes=(*dataset.notes, *_left_out(store, stored), *_beyond(store, stored))
-        )
+        return _stored(plan, store, stored, dataset)
     run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s, threads=asked.threads)
     if shard.count > 1:
-        return Built(plan, notes=dataset.notes)
+        return Built(plan.manifest(0), plan, notes=dataset.notes)
     return finished(plan, dataset, 1, asked.store, on_step)
+
+
+def _stored(plan: Plan | None, store: ExemplarStore, manifest: Manifest, dataset: Dataset) -> Built:
+    """What is to be told of a set that was there already."""
+    notes = (*dataset.notes, *_left_out(store, manifest), *_beyond(store, manifest))
+    return Built(manifest, plan, manifest, anew=False, notes=notes)
 
 
 def forget(store: ExemplarStore, plan: Plan, shard: Shard) -> None:
@@ -181,19 +187,19 @@ def _beyond(store: ExemplarStore, manifest: Manifest) -> list[str]:
 
 
 def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
-    """Put the parts of a pass together, which are in the store.
+    """Put the parts of a pass together, which are in the store; a set that they have become already is left as it is.
 
     Args:
         asked: The dataset and the store; of the subject, its name at most: nothing is loaded.
         on_step: Is told how far it is.
 
     Raises:
-        NotFoundError: PARTS_MISSING: no part of such a pass is in the store.
+        NotFoundError: PARTS_MISSING: no part of such a pass is in the store, nor the set of one.
         PreconditionError: PARTS_MISSING: some are not; NO_PICTURES or STORE_UNWRITABLE.
         InvalidRequestError: PASS_AMBIGUOUS: the parts are of several passes.
-        InternalError: STATE_DAMAGED.
+        InternalError: STATE_DAMAGED or EXEMPLARS_DAMAGED.
     """
-    dataset = opened(asked, on_step)
+    dataset, store = opened(asked, on_step), ExemplarStore(asked.store)
     found: dict[str, Plan] = {}
     over: dict[str, Counter[int]] = {}
     damaged: dict[Path, InternalError] = {}
@@ -207,30 +213,29 @@ def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
             key = state.plan.key
             found[key] = state.plan
             over.setdefault(key, Counter())[state.shard.count] += int(state.done)
+    merged = [one for one in store.manifests([]) if _is_of(one, asked, dataset)]
+    if not found and len({one.subject for one in merged}) == 1:
+        return _noting(_stored(None, store, merged[0], dataset), damaged)
     ours = {folder_of(asked.store, plan) for plan in found.values()}
     for folder, damage in damaged.items():
         if not ours or folder in ours:
             raise damage
     if not found:
-        raise NotFoundError(
-            f"no parts of a pass over {dataset.name} are in {asked.store}; make them: maia exemplars build --shards N "
-            "--shard NUMBER",
-            reason="PARTS_MISSING",
-        )
+        raise _no_parts(asked, dataset, merged)
     if len(found) > 1:
-        passes = "; ".join(
-            f"{plan.subject} ({plan.key[:6]}, {len(plan.layers)} layers, batches of {plan.batch})"
-            for plan in found.values()
-        )
-        raise InvalidRequestError(
-            f"the parts in {asked.store} are of several passes: {passes:.1000}; name the subject with --model, or "
-            "remove the folders below passes/ that are not wanted",
-            reason="PASS_AMBIGUOUS",
-        )
+        raise _ambiguous(asked, list(found.values()))
     ((key, plan),) = found.items()
+    stored = store.like(plan.manifest(0))
+    if stored is not None:  # whoever merged them was killed before they were removed
+        with storing(asked.store):
+            _removed(folder_of(asked.store, plan))
+        return _stored(plan, store, stored, dataset)
     # A pass that was cut otherwise first, and given up, may have left parts of that.
     count = max(over[key], key=lambda count: over[key][count] / count)
-    built = finished(plan, dataset, count, asked.store, on_step)
+    return _noting(finished(plan, dataset, count, asked.store, on_step), damaged)
+
+
+def _noting(built: Built, damaged: Mapping[Path, InternalError]) -> Built:
     notes = [f"taken for a part of another pass: {damage.message}" for damage in damaged.values()]
     return replace(built, notes=(*built.notes, *notes))
 
@@ -240,10 +245,42 @@ def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
     return same and asked.subject in {"", plan.subject} and folder_of(asked.store, plan).exists()
 
 
+def _no_parts(asked: Build, dataset: Dataset, merged: Sequence[Manifest]) -> NotFoundError:
+    advice = "make them: maia exemplars build --shards N --shard NUMBER"
+    if merged:
+        there = ", ".join(dict.fromkeys(one.subject for one in merged))
+        advice = f"stored already are the sets of {there:.500}: name one with --model, or {advice}"
+    return NotFoundError(
+        f"no parts of a pass over {dataset.name} are in {asked.store}; {advice}", reason="PARTS_MISSING"
+    )
+
+
+def _ambiguous(asked: Build, plans: Sequence[Plan]) -> InvalidRequestError:
+    passes = "; ".join(
+        f"passes/{plan.key} ({plan.subject}, {len(plan.layers)} layers, batches of {plan.batch}, top {plan.top}, "
+        f"{plan.samples} samples)"
+        for plan in plans
+    )
+    advice = "remove those of these folders that are not wanted"
+    if len({plan.subject for plan in plans}) > 1:
+        advice = f"name the subject with --model, or {advice}"
+    return InvalidRequestError(
+        f"the parts in {asked.store} are of several passes: {passes:.1000}; {advice}", reason="PASS_AMBIGUOUS"
+    )
+
+
+def _is_of(manifest: Manifest, asked: Build, dataset: Dataset) -> bool:
+    """Whether a set is what such a pass has become; imported ones are of no pass."""
+    of = (manifest.dataset, manifest.dataset_revision, manifest.dataset_size)
+    same = bool(manifest.subject_revision) and of == (dataset.name, dataset.revision, len(dataset))
+    return same and asked.subject in {"", manifest.subject}
+
+
 def finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
     """Merge the parts of a pass and write its set; raises as `finish`."""
     manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
-    return Built(plan, manifest, tuple(skipped), notes=(*dataset.notes, *_beyond(ExemplarStore(store), manifest)))
+    notes = (*dataset.notes, *_beyond(ExemplarStore(store), manifest))
+    return Built(manifest, plan, manifest, tuple(skipped), notes=notes)
 
 
 def opened(asked: Build, on_step: Watch) -> Dataset:

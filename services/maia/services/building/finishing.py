@@ -14,7 +14,7 @@ from maia.services.building.datasets.dataset import Dataset
 from maia.services.building.passing import Step
 from maia.services.building.plan import Plan, Shard
 from maia.services.building.sketch import Distribution
-from maia.services.building.states import Skipped, State, folder_of, storing
+from maia.services.building.states import Skipped, folder_of, state_of, storing
 from maia.services.building.tally import LayerTally
 from maia.services.exemplars.model import QUANTILE, KeptPicture, LayerArrays, Manifest
 from maia.services.exemplars.store import ExemplarStore
@@ -55,7 +55,7 @@ def finish(
     skipped: list[Skipped] = []
     missing = []
     for index in range(count):
-        state = State.load(folder / Shard(index, count).file_name)
+        state = state_of(store, plan, Shard(index, count))
         if state is None or not state.done:
             missing.append(str(index))
             continue

@@ -17,7 +17,7 @@ from maia.services.building.datasets.dataset import Dataset
 from maia.services.building.layer_values import layer_values
 from maia.services.building.plan import BATCH, SAMPLES, Plan, Shard
 from maia.services.building.reading import ReadBatch, read_batches, read_slots
-from maia.services.building.states import State, folder_of
+from maia.services.building.states import State, folder_of, state_of
 from maia.services.building.tally import LayerTally, NotFiniteError, Workers
 from maia.services.exemplars.model import TOP, StoredLayer
 from maia.services.subject.model import Subject
@@ -147,7 +147,7 @@ def run_part(
     plan = the_pass.plan
     folder = folder_of(the_pass.store, plan)
     batches = shard.batches(plan)
-    state = State.load(folder / shard.file_name) or State(plan, shard, batches.start)
+    state = state_of(the_pass.store, plan, shard) or State(plan, shard, batches.start)
     again = [one.slot for one in state.skipped if one.passing]
     if state.done and state.layers and not again:
         return

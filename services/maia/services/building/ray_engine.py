@@ -222,17 +222,18 @@ def _ended(ray: Any, reference: Any, index: int) -> Ended:  # noqa: ANN401
 
 def _merged(asked: Build, dataset: Dataset, parts: Sequence[Built], on_step: Watch) -> Built:
     """Put the parts together, unless the set is there."""
-    keys = [part.plan.key for part in parts]
+    plans = [part.plan for part in parts if part.plan is not None]
+    keys = [plan.key for plan in plans]
     if len(set(keys)) > 1:
         other = next(number for number, key in enumerate(keys) if key != keys[0])
         raise PreconditionError(
-            f"parts 0 and {other} are of different passes (of revisions {parts[0].plan.subject_revision} and "
-            f"{parts[other].plan.subject_revision} of {asked.subject:.100}, {parts[0].plan.dataset_revision} and "
-            f"{parts[other].plan.dataset_revision} of {dataset.name}): all machines need the same version of maia, the "
+            f"parts 0 and {other} are of different passes (of revisions {plans[0].subject_revision} and "
+            f"{plans[other].subject_revision} of {asked.subject:.100}, {plans[0].dataset_revision} and "
+            f"{plans[other].dataset_revision} of {dataset.name}): all machines need the same version of maia, the "
             "same weights and the same pictures",
             reason="PARTS_DIFFER",
         )
-    plan, stored = parts[0].plan, next((part for part in parts if part.manifest is not None), None)
+    plan, stored = plans[0], next((part for part in parts if part.manifest is not None), None)
     if stored is not None and ExemplarStore(asked.store).like(plan.manifest(0)) is not None:
         return stored
     try:

@@ -1,10 +1,10 @@
 """How the values of units are distributed: counts in bins of fixed borders, so that counts of parts can be added.
 
 A bin holds the float32 numbers with the same sign, exponent and first seven bits of the fraction, from 2^-40 to 2^24;
-smaller ones are in the two bins next to zero, larger ones in the outermost. A quantile lies between two neighbours among
-the sorted values. What is returned for it is in the bin of the lower one, however far the upper one is: off from the
-lower one by no more than the width of a bin, a 128th of it (0.8 %), or by 2^-40. One among the outermost is not known.
-Counts are whole numbers: their sum does not depend on who adds which part first.
+smaller ones are in the two bins next to zero, larger ones in the outermost. A quantile lies between two neighbours
+among the sorted values. What is returned for it is in the bin of the lower one, however far the upper one is: off from
+the lower one by no more than the width of a bin, a 128th of it (0.8 %), or by 2^-40. One among the outermost is not
+known. Counts are whole numbers: their sum does not depend on who adds which part first.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Distribution:
         """Return a quantile of each unit's values; NaN if nobody knows it.
 
         It is in the bin of the lower of the two values that it lies between, interpolated there and not towards the
-        upper one. NaN is returned for a unit without values, and for a quantile of which is known only that it is beyond ±2^24.
+        upper one. NaN is returned for a unit without values, and for a quantile of which is known only that it is
+        beyond ±2^24.
         """
         borders = _borders()
         below = np.cumsum(self.counts, axis=1)

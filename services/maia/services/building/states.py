@@ -19,7 +19,7 @@ from maia.services.building.plan import Plan, Shard
 from maia.services.exemplars.folders import is_abandoned, process_mark
 from maia.wire.errors import InternalError, PreconditionError
 
-__all__ = ["PARTS", "Skipped", "State", "folder_of", "storing"]
+__all__ = ["PARTS", "Skipped", "State", "folder_of", "state_of", "storing"]
 
 PARTS: Final = (
     *("activations", "slots", "frames", "maps", "sampled", "sample_frames"),
@@ -141,6 +141,24 @@ class State:
                 reason="STATE_DAMAGED",
                 metadata={"path": str(path)},
             ) from error
+
+
+def state_of(store: Path, plan: Plan, shard: Shard) -> State | None:
+    """Return the state of a part; None if there is none.
+
+    Raises:
+        InternalError: STATE_DAMAGED: also if the file is a copy of another part's, or of another pass's.
+    """
+    path = folder_of(store, plan) / shard.file_name
+    state = State.load(path)
+    if state is None or (state.plan == plan and state.shard == shard):
+        return state
+    other = "another pass" if state.plan != plan else f"part {state.shard.index} of {state.shard.count}"
+    raise InternalError(
+        f"{path} holds the state of {other}; remove it, and that part of the pass begins anew, or copy the right file",
+        reason="STATE_DAMAGED",
+        metadata={"path": str(path)},
+    )
 
 
 def folder_of(store: Path, plan: Plan) -> Path:

@@ -39,7 +39,7 @@ class Patience:
     Attributes:
         attempts: In a row that bring nothing.
         pause_s: Before the second; twice as long before each further one.
-        silence_s: Without a byte on a connection.
+        silence_s: Without a byte on a connection. One that has brought nothing before is the last attempt.
     """
 
     attempts: int = 4
@@ -86,6 +86,9 @@ def download(url: str, file: Path, *, doing: str, patience: Patience | None = No
             why, permanent = f"HTTP {error.code} {error.reason}", error.code not in _BUSY
         except (http.client.HTTPException, OSError) as error:
             why = str(getattr(error, "reason", "") or error or type(error).__name__)
+            if _silent(error):
+                why = f"no byte has come for {patience.silence_s:g} seconds"
+                permanent = part.size == before  # who says nothing at all is not waited for again
         barren = 0 if part.size > before else barren + 1
         if permanent or barren == patience.attempts:
             raise UnavailableError(
@@ -204,6 +207,12 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
         if urlsplit(newurl).scheme not in {"http", "https"}:
             raise urllib.error.HTTPError(newurl, code, f"leads to {newurl:.200}, which is not http", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _silent(error: Exception) -> bool:
+    """Whether the other side let the time pass; a network that could not reach it has a number for that."""
+    cause = getattr(error, "reason", error)
+    return isinstance(cause, TimeoutError) and cause.errno is None
 
 
 def _receive(response: http.client.HTTPResponse, path: Path, start: int, step: Step, on_step: OnStep) -> int:

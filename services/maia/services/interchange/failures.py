@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -92,9 +93,11 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "make room there or choose another folder"
+        if error.errno == errno.ENAMETOOLONG:
+            advice = "choose a folder with a shorter path"
         raise PreconditionError(
-            f"nothing can be written to {shown(folder)}: {error.strerror or error}; make room there or choose another "
-            "folder",
+            f"nothing can be written to {shown(folder)}: {error.strerror or error}; {advice}",
             reason="FOLDER_UNWRITABLE",
             metadata={"path": shown(folder)},
         ) from error

@@ -6,9 +6,10 @@ and no more than the disk has room for.
 
 from __future__ import annotations
 
+import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -24,6 +25,8 @@ __all__ = ["unpack"]
 _TAKEN: Final = frozenset({ACTIVATIONS, IDS, IMAGES, MASKS, THRESHOLDS, UNITS})
 _PIECE: Final = 1 << 20
 _ENCRYPTED: Final = 1
+_NAME_BYTES: Final = 255
+"""Of a file or folder, on the file systems of Linux and macOS."""
 
 
 def unpack(archive: Path, folder: Path, *, doing: str, on_step: OnStep = unheard) -> int:
@@ -46,6 +49,8 @@ def unpack(archive: Path, folder: Path, *, doing: str, on_step: OnStep = unheard
         taken = {path: one for one, path in members if path.name in _TAKEN and not one.is_dir()}
         if len(taken) != sum(path.name in _TAKEN and not one.is_dir() for one, path in members):
             raise _unsafe(archive, "has two files of one name")
+        for path in taken:
+            _check_names(archive, path, taken)
         total = sum(one.file_size for one in taken.values())
         require_room(folder, total)
         done = 0
@@ -107,6 +112,18 @@ def _inside(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     if member.flag_bits & _ENCRYPTED:
         raise _unsafe(archive, f"is encrypted: {shown(name)!r:.200}")
     return path
+
+
+def _check_names(archive: Path, path: PurePosixPath, taken: Container[PurePosixPath]) -> None:
+    """Refuse a path that no folder can have, wherever it is."""
+    long = next((part for part in path.parts if len(os.fsencode(part)) > _NAME_BYTES), None)
+    if long is not None:
+        raise _unsafe(
+            archive, f"has a name of {len(os.fsencode(long))} bytes, and {_NAME_BYTES} is the most: {shown(long)!r:.80}"
+        )
+    both = next((folder for folder in path.parents if folder in taken), None)
+    if both is not None:
+        raise _unsafe(archive, f"has a file and a folder of one name: {shown(str(both))!r:.200}")
 
 
 def _unsafe(archive: Path, why: str) -> PreconditionError:

@@ -205,6 +205,38 @@ def test_parts_are_merged_without_the_model(pictures: Path, tmp_path: Path, monk
     assert files_of(folders[0]) == files_of(folders[1])
 
 
+def test_merging_again_finds_the_set(pictures: Path, tmp_path: Path) -> None:
+    for index in (0, 1):
+        build(asked(pictures, tmp_path, shard=Shard(index, 2)))
+    made = Build("", str(pictures), tmp_path)
+    kept = {path: path.read_bytes() for path in (tmp_path / "passes").glob("*/*.npz")}
+    first = merge(made)
+    assert first.anew
+    for subject in ("", TINY):
+        again = merge(replace(made, subject=subject))
+        assert (again.manifest, again.about, again.anew) == (first.manifest, first.manifest, False)
+        assert "2 of the pictures were left out" in again.notes[-1]
+    for path, data in kept.items():  # as if the first had been killed before it removed them
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    again = merge(made)
+    assert (again.manifest, again.anew) == (first.manifest, False)
+    assert not list((tmp_path / "passes").iterdir())
+    for other in (replace(made, size=5), replace(made, subject="another")):
+        assert refusal(other).reason == "PARTS_MISSING"
+    build(asked(pictures, tmp_path, subject=TINY.replace(":tiny", ":printing")))
+    error = refusal(made)
+    assert error.reason == "PARTS_MISSING"
+    assert f"networks:printing, {TINY}: name one with --model, or make them" in error.message
+
+
+def test_an_imported_set_is_not_what_merging_has_made(pictures: Path, tmp_path: Path) -> None:
+    built = build(asked(pictures, tmp_path / "built")).manifest
+    assert built is not None
+    write(ExemplarStore(tmp_path / "imported"), built.model_copy(update={"subject_revision": ""}), arrays())
+    assert refusal(Build(TINY, str(pictures), tmp_path / "imported")).reason == "PARTS_MISSING"
+
+
 def test_parts_of_a_pass_that_was_cut_otherwise_and_given_up_do_not_hinder(pictures: Path, tmp_path: Path) -> None:
     for count, indices in ((3, (0, 1)), (2, (0, 1)), (16, (3,))):
         for index in indices:
@@ -234,6 +266,12 @@ def test_what_cannot_be_merged_says_why(pictures: Path, tmp_path: Path) -> None:
     error = refusal(made)
     assert error.reason == "PASS_AMBIGUOUS"
     assert "1 layers, batches of 8" in error.message
+    assert "--model" not in error.message
+    for folder in (tmp_path / "passes").iterdir():
+        assert f"passes/{folder.name} ({TINY}, " in error.message
+    assert refusal(replace(made, subject=TINY)).message == error.message
+    build(asked(pictures, tmp_path, subject=TINY.replace(":tiny", ":printing"), shard=Shard(1, 3)))
+    assert "name the subject with --model, or remove those of" in refusal(made).message
     for state in (tmp_path / "passes").glob("*/1-of-3.npz"):
         state.write_bytes(b"x")
     error = refusal(made)
@@ -250,7 +288,8 @@ def test_a_damaged_part_of_another_pass_does_not_hinder(pictures: Path, tmp_path
     other.write_bytes(b"x")
     merged = merge(made)
     assert merged.manifest is not None
-    assert [note for note in merged.notes if str(other) in note]
+    for built in (merged, merge(made)):
+        assert [note for note in built.notes if str(other) in note]
     error = refusal(replace(made, size=5))
     assert (error.reason, error.metadata["path"]) == ("STATE_DAMAGED", str(other))
 

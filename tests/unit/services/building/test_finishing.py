@@ -242,3 +242,24 @@ def test_a_state_of_another_plan_or_a_damaged_one_is_not_merged(tmp_path: Path) 
     assert state.done
     with pytest.raises(PreconditionError, match="of 2 parts, 0, 1 are not over"):
         finish(plan, dataset, 2, tmp_path)
+
+
+def test_a_copy_of_another_part_or_pass_is_not_merged_and_not_gone_on_with(tmp_path: Path) -> None:
+    dataset, subject, plan = ten(batch=2)
+    a_pass = Pass(subject, dataset, plan, tmp_path)
+    run_part(a_pass, Shard(0, 2))
+    _, _, other = ten(batch=3)
+    run_part(Pass(subject, dataset, other, tmp_path), Shard(1, 2))
+    path = folder_of(tmp_path, plan) / Shard(1, 2).file_name
+    for source, says in (
+        (folder_of(tmp_path, plan) / Shard(0, 2).file_name, "the state of part 0 of 2"),
+        (folder_of(tmp_path, other) / Shard(1, 2).file_name, "the state of another pass"),
+    ):
+        path.write_bytes(source.read_bytes())
+        for call in (lambda: finish(plan, dataset, 2, tmp_path), lambda: run_part(a_pass, Shard(1, 2))):
+            error = refusal(call)
+            assert (error.reason, error.metadata["path"]) == ("STATE_DAMAGED", str(path))
+            assert f"1-of-2.npz holds {says}; remove it" in error.message
+    path.unlink()
+    run_part(a_pass, Shard(1, 2))
+    assert finish(plan, dataset, 2, tmp_path)[1] == []

@@ -219,6 +219,7 @@ def parts(made: Build, count: int) -> list[Built]:
 def test_parts_of_different_versions_are_not_merged(pictures: Path, tmp_path: Path) -> None:
     made = asked(pictures, tmp_path)
     done = parts(made, 2)
+    assert done[1].plan is not None
     other = replace(done[1], plan=done[1].plan.model_copy(update={"subject_revision": "another"}))
     dataset = open_dataset(str(pictures), store=tmp_path)
     with pytest.raises(PreconditionError, match=r"parts 0 and 1 are of different passes .* and another of") as caught:

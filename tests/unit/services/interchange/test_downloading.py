@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -144,6 +145,38 @@ def test_a_server_that_leads_elsewhere_is_followed_by_http_alone(tmp_path: Path)
         with pytest.raises(UnavailableError, match=r"leads to ftp://127\.0\.0\.1:9/a\.zip, which is not http"):
             download(f"http://127.0.0.1:{server.server_port}/a.zip", tmp_path / "a.zip", doing="", patience=QUICK)
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("says", "kept"),
+    [
+        (b"", 0),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", 0),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", 3),
+    ],
+)
+def test_a_server_that_falls_silent_ends_it_in_one_line(says: bytes, kept: int, tmp_path: Path) -> None:
+    asked: list[socket.socket] = []
+
+    def answer() -> None:
+        with suppress(OSError):  # the test closes it
+            while True:
+                connection, _ = listening.accept()
+                asked.append(connection)
+                connection.sendall(says if len(asked) == 1 else b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a.zip"
+        with pytest.raises(UnavailableError) as caught:
+            download(url, tmp_path / "a.zip", doing="", patience=Patience(attempts=9, pause_s=0, silence_s=0.2))
+    assert caught.value.message == (
+        f"{url} cannot be downloaded: no byte has come for 0.2 seconds; the same command goes on after {kept} bytes"
+    )
+    assert len(asked) == 1 + (kept > 0)
+    for connection in asked:
+        connection.close()
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:

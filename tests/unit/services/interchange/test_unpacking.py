@@ -158,7 +158,27 @@ def test_a_bomb_is_not_begun(archive: Path, folder: Path) -> None:
     assert inside(folder) == set()
 
 
-def test_a_file_below_a_file_says_that_it_cannot_be_written(archive: Path, folder: Path) -> None:
-    make(archive, {"images.npy": b"x", "images.npy/masks.npy": b"y"})
-    with pytest.raises(PreconditionError, match="nothing can be written"):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("images.npy/deep/masks.npy", "has a file and a folder of one name: 'images.npy'"),
+        (f"{'x' * 256}/masks.npy", "has a name of 256 bytes, and 255 is the most: 'xxx"),
+        (f"net/{'é' * 128}/masks.npy", "has a name of 256 bytes, and 255 is the most: 'éé"),
+    ],
+)
+def test_names_that_no_folder_can_have_are_the_fault_of_the_zip(
+    name: str, says: str, archive: Path, folder: Path
+) -> None:
+    make(archive, {"images.npy": b"x", name: b"y"})
+    with pytest.raises(PreconditionError, match=f"{says}.*; nothing of it was taken: remove it") as caught:
         unpack(archive, folder, doing="")
+    assert caught.value.reason == "ARCHIVE_UNSAFE"
+    assert "another folder" not in caught.value.message
+    assert inside(folder) == set()
+
+
+def test_a_path_that_is_too_long_where_it_goes_says_so(archive: Path, folder: Path) -> None:
+    make(archive, {"/".join(["x" * 250] * 17) + "/images.npy": b"x"})
+    with pytest.raises(PreconditionError, match="File name too long; choose a folder with a shorter path") as caught:
+        unpack(archive, folder, doing="")
+    assert caught.value.reason == "FOLDER_UNWRITABLE"
