@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from maia.wire.errors import InvalidRequestError, PreconditionError
 
-__all__ = ["LOCAL", "connected", "ray_module"]
+__all__ = ["LOCAL", "before_grpc", "connected", "ray_module"]
 
 LOCAL: Final = "local"
 """The address of a cluster of this machine alone, which ends with the command."""
@@ -30,6 +30,11 @@ _SETTINGS: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as future versions, which the present one warns of
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # it would try for a quarter of an hour to reach what is no Ray
 }
+
+
+def before_grpc() -> None:
+    """Have gRPC say nothing when Ray starts processes beside it; to be called before gRPC is imported."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def ray_module() -> Any:  # noqa: ANN401  (a module that may not be there)
