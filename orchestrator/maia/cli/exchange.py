@@ -134,8 +134,8 @@ def _run(
     for name, value in asked.items():
         if value is True:
             flags.append(f"--{name}")
-        elif value not in {None, False}:
-            flags += [f"--{name}", str(value)]
+        elif value is not None and value is not False:  # 0 is a value
+            flags.append(f"--{name}={value}")  # which may begin with "-"
     program = [sys.executable, "-m", "maia.services.interchange", command, *arguments, *flags]
     # It takes this process's place: signals and exit code need no relay.
     os.execve(sys.executable, program, environment_without_keys())  # noqa: S606  our own

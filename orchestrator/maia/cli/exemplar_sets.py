@@ -45,8 +45,8 @@ def _stored(config: Config, subject: str, revision: str) -> bool:
     size = config.dataset_size or DEFAULT_SIZE
     return any(
         manifest.dataset != NAME or (manifest.dataset_revision, manifest.dataset_size) == (scene_revision(), size)
-        for manifest in ExemplarStore(exemplar_store(config)).manifests()
-        if manifest.subject == subject and manifest.subject_revision in {"", revision}
+        for manifest in ExemplarStore(exemplar_store(config)).manifests_of(subject)
+        if manifest.subject_revision in {"", revision}
     )
 
 

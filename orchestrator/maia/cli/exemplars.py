@@ -89,6 +89,10 @@ def build(
             metavar="I", help="Do only part I, from 0; `maia exemplars merge` ends it.", rich_help_panel=_PANEL
         ),
     ] = None,
+    anew: Annotated[
+        bool,
+        typer.Option("--anew", help="Do it again, whatever is stored of it.", rich_help_panel=_PANEL),
+    ] = False,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -170,6 +174,7 @@ def build(
         "batch": batch,
         "shards": shards,
         "shard": shard,
+        "anew": True if anew else None,
         "engine": engine,
         "ray-address": ray_address,
         "threads-per-task": threads_per_task,

@@ -31,8 +31,7 @@ from maia.cli.results import canonical, results_console, show_answers, show_fail
 from maia.cli.servers import Deployment, connected, deployment
 from maia.cli.units import Wish
 from maia.cli.words import counted
-from maia.orchestrator.agents.models import facts_of
-from maia.orchestrator.agents.registry import parse_agent
+from maia.orchestrator.agents.models import facts_of, require_price
 from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.batch import BatchResult, run_batch
 from maia.orchestrator.budget import BatchBudget, Budget
@@ -392,8 +391,8 @@ async def check_names(config: Config) -> None:
     Raises:
         UnknownAgentError: Also of a describer; the message lists the valid forms.
         MissingKeyError: The message names the variable.
-        InvalidRequestError: The file of --prices is none.
-        CommandError: There is no journal to replay, or a money budget for a model whose price is not known.
+        InvalidRequestError: The file of --prices is none; a money budget for a model whose price is not known.
+        CommandError: There is no journal to replay.
     """
     agent = agent_of(config)
     facts_of(config.agent, config.prices)  # says now that the file is none
@@ -407,29 +406,7 @@ async def check_names(config: Config) -> None:
     for flag, text in (("budget", config.budget), ("batch-budget", config.batch_budget)):
         if Budget.parse(text).usd is not None:
             for name in dict.fromkeys((config.agent, agent.describer_name or config.agent)):
-                check_price(name, config.prices, f"--{flag} {text}")
-
-
-def check_price(name: str, prices: Path | None, why: str) -> None:
-    """Refuse a model whose price is not known.
-
-    Args:
-        name: The model, as given to --agent.
-        prices: The file of --prices.
-        why: What needs the price.
-
-    Raises:
-        CommandError: PRICE_UNKNOWN; the message says how to give it.
-    """
-    if facts_of(name, prices).price is not None:
-        return
-    parsed = parse_agent(name)
-    raise CommandError(
-        f"{why} needs the price of {name}, which is not known; give it with --prices FILE, a TOML file such as "
-        f'model = [{{models = ["{parsed.kind}:{parsed.rest}"], '
-        "price = {input = 1, output = 4, cache_read = 1, cache_write = 1}}], in US dollars per million tokens",
-        reason="PRICE_UNKNOWN",
-    )
+                require_price(name, config.prices, f"--{flag} {text}")
 
 
 def task_of(config: Config, question: str = "") -> Task:

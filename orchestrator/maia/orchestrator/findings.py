@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from maia.orchestrator.report.gallery import Gallery
 from maia.orchestrator.report.results import Status, UnitResult
 from maia.orchestrator.report.unit import PAGE
 from maia.orchestrator.report.visible import visible
+from maia.wire.pictures import decode
 
 _SHOWN: Final = 8
 """Exemplars in a notebook's cell."""
@@ -32,7 +34,7 @@ class Exemplar:
     """A dataset image that drives the unit, as the agent was given it.
 
     Attributes:
-        activation: Of the unit.
+        activation: Of the unit; not a number where the journal has none.
         picture: RGB; the whole image, without any darkening.
     """
 
@@ -77,12 +79,16 @@ class Finding:
 
     @property
     def answer(self) -> Answer | None:
-        """The answer in the form that the task ends with; None without one."""
+        """The answer in the form that the task ends with; None without one.
+
+        Raises:
+            ValueError: It is of a form that this version does not know.
+        """
         return answer_from_json(self.result.answer) if self.result.answer else None
 
     @property
     def page(self) -> Path:
-        """The report of the investigation."""
+        """Where the report of the investigation is, if it had begun."""
         return self.result.folder / PAGE
 
     @property
@@ -97,21 +103,13 @@ class Finding:
         Raises:
             JournalError: A picture is missing or altered.
         """
-        if not (self.result.folder / FILE_NAME).exists():
+        folder = self.result.folder
+        if not (folder / FILE_NAME).exists():
             return ()
-        reader = JournalReader(self.result.folder)
+        reader = JournalReader(folder)
         gallery = Gallery(reader)
         lists = exemplar_lists(reader.events, gallery)
-        found = []
-        for image_id in lists[0] if lists else ():
-            view = gallery.images[image_id]
-            original = gallery.images.get(view.view_of or image_id)
-            if original is None or not original.sha256:
-                raise JournalError(f"the exemplar {image_id} has no picture in {self.result.folder}")
-            data = reader.picture(original.sha256, original.media_type)
-            picture = Image.open(io.BytesIO(data)).convert("RGB")
-            found.append(Exemplar(gallery.activation(image_id) or 0.0, picture))
-        return tuple(found)
+        return tuple(_exemplar(folder, gallery, image_id) for image_id in (lists[0] if lists else ()))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -119,10 +117,28 @@ class Finding:
         if self.status != "concluded":
             said = html.escape(visible(f"{self.status.replace('_', ' ')}: {self.reason}"))
             return f"<div><b>{title}</b><p>{said}</p></div>"
-        labels = html.escape(visible("; ".join(self.labels)))
+        title += html.escape(visible(": " + "; ".join(self.labels))) if self.labels else ""
         prose = html.escape(visible(self.description)).replace("\n", "<br>")
-        strip = "".join(map(_figure, self.exemplars[:_SHOWN]))
-        return f'<div><b>{title}: {labels}</b><p style="max-width:60em">{prose}</p><div>{strip}</div></div>'
+        try:
+            strip = "".join(map(_figure, self.exemplars[:_SHOWN]))
+        except JournalError as error:
+            strip = f"<i>{html.escape(visible(error.message))}</i>"  # the finding stands without its pictures
+        return f'<div><b>{title}</b><p style="max-width:60em">{prose}</p><div>{strip}</div></div>'
+
+
+def _exemplar(folder: Path, gallery: Gallery, image_id: str) -> Exemplar:
+    """Return one of them, whose journal may be anyone's.
+
+    Raises:
+        JournalError: Its picture is missing or altered.
+    """
+    source = gallery.images[image_id].view_of
+    figure = gallery.figure(source if source in gallery.images else image_id)
+    if figure.missing:
+        raise JournalError(f"an exemplar's picture cannot be shown: {figure.missing}")
+    activation = gallery.activation(image_id)
+    picture = Image.fromarray(decode((folder / figure.file).read_bytes()))
+    return Exemplar(math.nan if activation is None else activation, picture)
 
 
 def _figure(exemplar: Exemplar) -> str:

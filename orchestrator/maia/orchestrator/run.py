@@ -136,7 +136,7 @@ async def investigate_unit(
         return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit, task)
     with await asyncio.to_thread(JournalWriter, folder) as journal:
-        tape = Tape.of(journal.events)
+        tape = await asyncio.to_thread(Tape.of, journal.events)
         if tape.finished is not None:
             return tape.finished
         run.check(tape, folder)
@@ -225,16 +225,16 @@ class _Run:
         tape = record.tape
         if tape.started is None:
             started = self._started()
-            record.journal.append(started, sync=True)
+            await record.journal.put(started)
         else:
             started = tape.started
             event = Resumed(keeps=tape.keeps, round=len(tape.replies), resumed_at=_now(), versions=_versions())
-            record.journal.append(event, sync=True)
+            await record.journal.put(event)
         transcript = Transcript(record)
         images = ImageTable(record, tag=run_tag(self.settings.seed, self.unit))
         study = Study(self.lab.servers, images, self.unit, self.subject.revision, self.settings.seed)
         study.describer = self._describing(record, ledger)
-        restore(tape, images, study)
+        await asyncio.to_thread(restore, tape, images, study)
         gateway = Gateway(study, record, transcript, self._call_limits(), self.settings.tools)
         workbench = SandboxWorkbench(
             record,

@@ -40,7 +40,7 @@ class Nobody:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Addresses]:
     async with AsyncExitStack() as stack:
         thread = stack.enter_context(ModelThread("scenes"))
         entered, metrics = stack.enter_async_context, Metrics()
@@ -56,7 +56,11 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
             ),
         ]
         server = await stack.enter_async_context(running(services))
-        at = server.address
-        servers = await stack.enter_async_context(open_servers(Addresses(at, at, at, at, at)))
-        host = await stack.enter_async_context(Host(cache_dir=tmp_path_factory.mktemp("jail")))
+        yield Addresses(*[server.address] * 5)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    host = Host(cache_dir=tmp_path_factory.mktemp("jail"))
+    async with open_servers(addresses) as servers, host:
         yield Lab(servers, host, Nobody())

@@ -80,13 +80,18 @@ async def description_stub() -> AsyncIterator[description_pb2_grpc.DescriptionSe
 
 
 @pytest.fixture
-async def exemplars_stub(tmp_path: Path) -> AsyncIterator[exemplars_pb2_grpc.ExemplarsServiceAsyncStub]:
+async def exemplars_channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
     with ModelThread("exemplars") as thread:
         async with (
             exemplars.host(ExemplarsSettings(store=tmp_path / "store"), thread, Metrics()) as services,
             served(services) as channel,
         ):
-            yield exemplars_pb2_grpc.ExemplarsServiceStub(channel)
+            yield channel
+
+
+@pytest.fixture
+def exemplars_stub(exemplars_channel: grpc.aio.Channel) -> exemplars_pb2_grpc.ExemplarsServiceAsyncStub:
+    return exemplars_pb2_grpc.ExemplarsServiceStub(exemplars_channel)
 
 
 Draw = Callable[..., Awaitable[type_pb2.Picture]]

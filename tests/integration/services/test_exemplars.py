@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import grpc
 import numpy as np
 import pytest
 from tests.integration.services.conftest import refusal
 
 from maia.exemplars.v1 import exemplars_pb2, exemplars_pb2_grpc
+from maia.orchestrator.clients import ExemplarsClient, Terms, subject
+from maia.orchestrator.clients.calling import Connection
 from maia.services.building.build import Build, build
 from maia.services.building.passing import Wanted
 from maia.services.building.sketch import ERROR
+from maia.services.exemplars import servicer
 from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest, StoredLayer
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.scenes.dataset import fixed_scene
@@ -116,6 +120,36 @@ async def test_as_many_are_sent_as_are_asked_for(exemplars_stub: Stub, tmp_path:
         assert [one.dataset_index for one in some] == [one.dataset_index for one in every[:count]]
 
 
+async def test_large_pictures_arrive_in_several_answers(
+    exemplars_stub: Stub, exemplars_channel: grpc.aio.Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(tmp_path / "store", top=20, samples=40)
+    every = (await exemplars_stub.GetExemplars(ask(of("mono", 1)))).exemplars
+    sizes = [len(one.picture.data) + len(one.map.values) for one in every]
+    monkeypatch.setattr(servicer, "_MOST_BYTES", 3 * max(sizes))
+    error = await refusal(exemplars_stub.GetExemplars(ask(of("mono", 1))))
+    assert (error.reason, int(error.metadata["fit"]) in range(3, 20)) == ("REQUEST_TOO_LARGE", True)
+    first = await exemplars_stub.GetExemplars(ask(of("mono", 1), in_parts=True))
+    assert (first.more, [one.dataset_index for one in first.exemplars]) == (
+        True,
+        [one.dataset_index for one in every[: int(error.metadata["fit"])]],
+    )
+    client = ExemplarsClient(Connection("exemplars", "here", exemplars_channel))
+    top = await client.top("scene-neurons", "", subject.Unit("mono", 1), Terms.within(60))
+    assert [one.dataset_index for one in top.exemplars] == [one.dataset_index for one in every]
+    asked = ask(of("mono", 1), quantiles=exemplars_pb2.Quantiles(low=0, high=1), count=10, in_parts=True)
+    sampled: list[float] = []
+    more = True
+    while more:
+        asked.skip = len(sampled)
+        part = await exemplars_stub.GetExemplars(asked)
+        sampled += [one.activation for one in part.exemplars]
+        more = part.more
+    assert (len(sampled), sampled) == (10, sorted(sampled, reverse=True))
+    monkeypatch.setattr(servicer, "_MOST_BYTES", min(sizes) - 1)
+    assert (await refusal(exemplars_stub.GetExemplars(asked))).reason == "REQUEST_TOO_LARGE"
+
+
 async def test_the_sample_shows_what_drives_a_unit_less(exemplars_stub: Stub, tmp_path: Path) -> None:
     found(tmp_path / "store", samples=40)
     best = (await exemplars_stub.GetExemplars(ask(of("mono", 1), count=1))).exemplars[0].activation
@@ -209,6 +243,16 @@ async def test_a_dataset_can_be_chosen(exemplars_stub: Stub, tmp_path: Path) -> 
         assert (await exemplars_stub.GetExemplars(ask(unit))).dataset == name
     error = await refusal(exemplars_stub.GetExemplars(ask(layers["imagenet"], dataset="scenes-v1")))
     assert error.reason == "EXEMPLARS_MISSING"
+
+
+async def test_damaged_sets_are_not_listed_and_hide_no_others(exemplars_stub: Stub, tmp_path: Path) -> None:
+    found(tmp_path / "store", 15)
+    whole = await exemplars_stub.ListExemplarSets(exemplars_pb2.ListExemplarSetsRequest())
+    for number, text in enumerate(["{", '{"format": "2"}', '{"format": 3}']):
+        folder = tmp_path / "store" / "sets" / "another" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(text)
+    assert await exemplars_stub.ListExemplarSets(exemplars_pb2.ListExemplarSetsRequest()) == whole
 
 
 async def test_a_set_of_a_newer_version_is_refused(exemplars_stub: Stub, tmp_path: Path) -> None:

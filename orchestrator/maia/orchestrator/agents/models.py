@@ -122,6 +122,28 @@ def facts_of(agent: str, file: Path | None = None) -> ModelFacts:
     return ModelFacts.model_validate(fields)
 
 
+def require_price(agent: str, file: Path | None, why: str) -> None:
+    """Refuse a model whose price is not known.
+
+    Args:
+        agent: As given to --agent.
+        file: Of --prices.
+        why: What needs the price.
+
+    Raises:
+        InvalidRequestError: PRICE_UNKNOWN; the message says how to give it.
+    """
+    if facts_of(agent, file).price is not None:
+        return
+    name = parse_agent(agent)
+    raise InvalidRequestError(
+        f"{why} needs the price of {agent}, which is not known; give it with --prices FILE, a TOML file such as "
+        f'model = [{{models = ["{name.kind}:{name.rest}"], '
+        "price = {input = 1, output = 4, cache_read = 1, cache_write = 1}}], in US dollars per million tokens",
+        reason="PRICE_UNKNOWN",
+    )
+
+
 class _Entry(ModelFacts):
     models: list[str] = Field(min_length=1)
 

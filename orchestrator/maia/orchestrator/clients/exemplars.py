@@ -74,7 +74,7 @@ class ExemplarsClient:
         )
 
     async def top(self, subject: str, revision: str, unit: Unit, terms: Terms) -> TopPictures:
-        """Return a unit's exemplars.
+        """Return a unit's exemplars, however many answers they need.
 
         Args:
             subject: Its name.
@@ -87,10 +87,18 @@ class ExemplarsClient:
             NotFoundError: EXEMPLARS_MISSING; the message says how to build them.
             OutOfRangeError: UNIT_OUT_OF_RANGE.
         """
-        request = exemplars_pb2.GetExemplarsRequest(subject=subject, subject_revision=revision, unit=unit.to_proto())
-        answer = await self._connection.ask(self._stub.GetExemplars, request, terms)
+        request = exemplars_pb2.GetExemplarsRequest(
+            subject=subject, subject_revision=revision, unit=unit.to_proto(), in_parts=True
+        )
+        exemplars: list[Exemplar] = []
+        while True:
+            request.skip = len(exemplars)
+            answer = await self._connection.ask(self._stub.GetExemplars, request, terms)
+            exemplars += map(self._exemplar, answer.exemplars)
+            if not (answer.more and answer.exemplars):
+                break
         threshold = answer.threshold if answer.HasField("threshold") else None
-        return TopPictures(tuple(map(self._exemplar, answer.exemplars)), threshold)
+        return TopPictures(tuple(exemplars), threshold)
 
     async def threshold(self, subject: str, revision: str, unit: Unit, terms: Terms) -> float | None:
         """Return the threshold of a unit's masks, None if nobody knows it; raises as `top`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
@@ -36,6 +37,16 @@ class Addresses:
     def local(cls) -> Self:
         """Return those that `maia up` serves at."""
         return cls(**SERVER_ADDRESSES)
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Return those that MAIA_SUBJECT_ADDRESS and its like name, and for the rest those of `local`."""
+        return cls(
+            **{
+                server: os.environ.get(f"MAIA_{server.upper()}_ADDRESS") or address
+                for server, address in SERVER_ADDRESSES.items()
+            }
+        )
 
 
 SERVER_NAMES: Final = tuple(field.name for field in fields(Addresses))

@@ -14,6 +14,7 @@ from maia.orchestrator.journal import FILE_NAME, IMAGES
 from maia.orchestrator.report.files import write_whole
 from maia.orchestrator.report.page import index_page
 from maia.orchestrator.report.results import Canonical, UnitResult
+from maia.orchestrator.report.tables import CSV, JSON, csv_of, json_of
 from maia.orchestrator.report.unit import PAGE, derive, unchanged
 
 INDEX: Final = "index.html"
@@ -60,10 +61,10 @@ def rebuild(
 
 
 def write_index(out: Path, results: Sequence[UnitResult]) -> Path:
-    """Write index.html over units that lie under `out`.
+    """Write index.html, index.csv and index.json over units that lie under `out`.
 
     Returns:
-        The file's path.
+        The path of index.html.
 
     Raises:
         JournalError: The disk refuses.
@@ -71,7 +72,8 @@ def write_index(out: Path, results: Sequence[UnitResult]) -> Path:
     """
     page = index_page([(result, _link(out, result.folder)) for result in results], PAGE)
     path = out / INDEX
-    write_whole(path, page)
+    for name, text in ((INDEX, page), (CSV, csv_of(out, results)), (JSON, json_of(out, results))):
+        write_whole(out / name, text)
     return path
 
 

@@ -52,13 +52,14 @@ def load_task(name: str, *, question: str = "") -> Task:
     return _with_question(_task(name, fields, f"the task {name}"), question)
 
 
-def read_task_file(path: Path) -> Task:
+def read_task_file(path: Path | str) -> Task:
     """Read a task of a user's.
 
     Raises:
         InvalidRequestError: TASK_FILE_INVALID: it cannot be read, is no TOML, or a field or placeholder is wrong.
         PreconditionError: TASK_NEEDS_QUESTION: it takes a question, which nobody asks here.
     """
+    path = Path(path)
     if path.stem in task_names():
         raise _invalid(f"the task file {path} has the name of a task of MAIA's own; rename it")
     if path.stem == IMAGES or path.stem.startswith("."):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from maia.type.v1 import type_pb2 as maia_dot_type_dot_v1_dot_type__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!maia/exemplars/v1/exemplars.proto\x12\x11maia.exemplars.v1\x1a\x17maia/type/v1/type.proto\"\x19\n\x17ListExemplarSetsRequest\"H\n\x18ListExemplarSetsResponse\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.maia.exemplars.v1.ExemplarSet\"\x8a\x01\n\x0b\x45xemplarSet\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\r\n\x05units\x18\x03 \x01(\r\x12\x0b\n\x03top\x18\x04 \x01(\r\x12\x14\n\x0c\x64\x61taset_size\x18\x05 \x01(\x04\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\t\x12\x18\n\x10subject_revision\x18\x07 \x01(\t\"\xb3\x01\n\x13GetExemplarsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04unit\x18\x02 \x01(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12/\n\tquantiles\x18\x06 \x01(\x0b\x32\x1c.maia.exemplars.v1.Quantiles\"&\n\tQuantiles\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x97\x01\n\x14GetExemplarsResponse\x12.\n\texemplars\x18\x01 \x03(\x0b\x32\x1b.maia.exemplars.v1.Exemplar\x12\x16\n\tthreshold\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\tB\x0c\n\n_threshold\"\xea\x01\n\x08\x45xemplar\x12&\n\x07picture\x18\x01 \x01(\x0b\x32\x15.maia.type.v1.Picture\x12\x12\n\nactivation\x18\x02 \x01(\x02\x12\"\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x13.maia.type.v1.Frame\x12*\n\x03map\x18\x04 \x01(\x0b\x32\x1b.maia.type.v1.ActivationMapH\x00\x12\"\n\x04mask\x18\x06 \x01(\x0b\x32\x12.maia.type.v1.MaskH\x00\x12\x15\n\rdataset_index\x18\x05 \x01(\x04\x12\r\n\x05title\x18\x07 \x01(\tB\x08\n\x06region\"t\n\x14GetStatisticsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04unit\x18\x02 \x01(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\"\xc5\x01\n\x15GetStatisticsResponse\x12\x16\n\tthreshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x10subject_revision\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x11\n\x04mean\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x64\x65nsity\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\r\n\x05\x65\x64ges\x18\x06 \x03(\x02\x12\x0e\n\x06\x63ounts\x18\x07 \x03(\x04\x42\x0c\n\n_thresholdB\x07\n\x05_meanB\n\n\x08_density2\xc4\x02\n\x10\x45xemplarsService\x12k\n\x10ListExemplarSets\x12*.maia.exemplars.v1.ListExemplarSetsRequest\x1a+.maia.exemplars.v1.ListExemplarSetsResponse\x12_\n\x0cGetExemplars\x12&.maia.exemplars.v1.GetExemplarsRequest\x1a\'.maia.exemplars.v1.GetExemplarsResponse\x12\x62\n\rGetStatistics\x12\'.maia.exemplars.v1.GetStatisticsRequest\x1a(.maia.exemplars.v1.GetStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!maia/exemplars/v1/exemplars.proto\x12\x11maia.exemplars.v1\x1a\x17maia/type/v1/type.proto\"\x19\n\x17ListExemplarSetsRequest\"H\n\x18ListExemplarSetsResponse\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.maia.exemplars.v1.ExemplarSet\"\x8a\x01\n\x0b\x45xemplarSet\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\r\n\x05units\x18\x03 \x01(\r\x12\x0b\n\x03top\x18\x04 \x01(\r\x12\x14\n\x0c\x64\x61taset_size\x18\x05 \x01(\x04\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\t\x12\x18\n\x10subject_revision\x18\x07 \x01(\t\"\xd3\x01\n\x13GetExemplarsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04unit\x18\x02 \x01(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12/\n\tquantiles\x18\x06 \x01(\x0b\x32\x1c.maia.exemplars.v1.Quantiles\x12\x0c\n\x04skip\x18\x07 \x01(\r\x12\x10\n\x08in_parts\x18\x08 \x01(\x08\"&\n\tQuantiles\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\xa5\x01\n\x14GetExemplarsResponse\x12.\n\texemplars\x18\x01 \x03(\x0b\x32\x1b.maia.exemplars.v1.Exemplar\x12\x16\n\tthreshold\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\x12\x0c\n\x04more\x18\x05 \x01(\x08\x42\x0c\n\n_threshold\"\xea\x01\n\x08\x45xemplar\x12&\n\x07picture\x18\x01 \x01(\x0b\x32\x15.maia.type.v1.Picture\x12\x12\n\nactivation\x18\x02 \x01(\x02\x12\"\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x13.maia.type.v1.Frame\x12*\n\x03map\x18\x04 \x01(\x0b\x32\x1b.maia.type.v1.ActivationMapH\x00\x12\"\n\x04mask\x18\x06 \x01(\x0b\x32\x12.maia.type.v1.MaskH\x00\x12\x15\n\rdataset_index\x18\x05 \x01(\x04\x12\r\n\x05title\x18\x07 \x01(\tB\x08\n\x06region\"t\n\x14GetStatisticsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04unit\x18\x02 \x01(\x0b\x32\x12.maia.type.v1.Unit\x12\x18\n\x10subject_revision\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\"\xc5\x01\n\x15GetStatisticsResponse\x12\x16\n\tthreshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x18\n\x10subject_revision\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x11\n\x04mean\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x64\x65nsity\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\r\n\x05\x65\x64ges\x18\x06 \x03(\x02\x12\x0e\n\x06\x63ounts\x18\x07 \x03(\x04\x42\x0c\n\n_thresholdB\x07\n\x05_meanB\n\n\x08_density2\xc4\x02\n\x10\x45xemplarsService\x12k\n\x10ListExemplarSets\x12*.maia.exemplars.v1.ListExemplarSetsRequest\x1a+.maia.exemplars.v1.ListExemplarSetsResponse\x12_\n\x0cGetExemplars\x12&.maia.exemplars.v1.GetExemplarsRequest\x1a\'.maia.exemplars.v1.GetExemplarsResponse\x12\x62\n\rGetStatistics\x12\'.maia.exemplars.v1.GetStatisticsRequest\x1a(.maia.exemplars.v1.GetStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,17 +39,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXEMPLARSET']._serialized_start=183
   _globals['_EXEMPLARSET']._serialized_end=321
   _globals['_GETEXEMPLARSREQUEST']._serialized_start=324
-  _globals['_GETEXEMPLARSREQUEST']._serialized_end=503
-  _globals['_QUANTILES']._serialized_start=505
-  _globals['_QUANTILES']._serialized_end=543
-  _globals['_GETEXEMPLARSRESPONSE']._serialized_start=546
-  _globals['_GETEXEMPLARSRESPONSE']._serialized_end=697
-  _globals['_EXEMPLAR']._serialized_start=700
-  _globals['_EXEMPLAR']._serialized_end=934
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=936
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=1052
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1055
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1252
-  _globals['_EXEMPLARSSERVICE']._serialized_start=1255
-  _globals['_EXEMPLARSSERVICE']._serialized_end=1579
+  _globals['_GETEXEMPLARSREQUEST']._serialized_end=535
+  _globals['_QUANTILES']._serialized_start=537
+  _globals['_QUANTILES']._serialized_end=575
+  _globals['_GETEXEMPLARSRESPONSE']._serialized_start=578
+  _globals['_GETEXEMPLARSRESPONSE']._serialized_end=743
+  _globals['_EXEMPLAR']._serialized_start=746
+  _globals['_EXEMPLAR']._serialized_end=980
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=982
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=1098
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1101
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1298
+  _globals['_EXEMPLARSSERVICE']._serialized_start=1301
+  _globals['_EXEMPLARSSERVICE']._serialized_end=1625
 # @@protoc_insertion_point(module_scope)

@@ -106,6 +106,8 @@ class GetExemplarsRequest(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     QUANTILES_FIELD_NUMBER: _builtins.int
+    SKIP_FIELD_NUMBER: _builtins.int
+    IN_PARTS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     subject_revision: _builtins.str
     """The revision that the caller measures (GetSubjectResponse.revision), since exemplars of another one would mislead.
@@ -115,6 +117,10 @@ class GetExemplarsRequest(_message.Message):
     """How many at most; 0 for all that are stored."""
     dataset: _builtins.str
     """Empty: that of the newest set."""
+    skip: _builtins.int
+    """Leave out so many of the highest of these, which an answer before had."""
+    in_parts: _builtins.bool
+    """Answer with as many as fit, and say whether there are more, instead of REQUEST_TOO_LARGE."""
     @_builtins.property
     def unit(self) -> _type_pb2.Unit: ...
     @_builtins.property
@@ -132,10 +138,12 @@ class GetExemplarsRequest(_message.Message):
         count: _builtins.int = ...,
         dataset: _builtins.str = ...,
         quantiles: Global___Quantiles | None = ...,
+        skip: _builtins.int = ...,
+        in_parts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["quantiles", b"quantiles", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "dataset", b"dataset", "quantiles", b"quantiles", "subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "dataset", b"dataset", "in_parts", b"in_parts", "quantiles", b"quantiles", "skip", b"skip", "subject", b"subject", "subject_revision", b"subject_revision", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,6 +181,7 @@ class GetExemplarsResponse(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     SUBJECT_REVISION_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """The 0.99 quantile of the unit's activations over all positions of all dataset pictures; masks are maps above it.
     Absent if nobody knows it.
@@ -180,6 +189,8 @@ class GetExemplarsResponse(_message.Message):
     subject_revision: _builtins.str
     """The revision of the subject that was measured; empty if nobody knows it."""
     dataset: _builtins.str
+    more: _builtins.bool
+    """Of an answer in parts: lower ones did not fit; ask again, with skip."""
     @_builtins.property
     def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exemplar]: ...
     def __init__(
@@ -189,10 +200,11 @@ class GetExemplarsResponse(_message.Message):
         threshold: _builtins.float | None = ...,
         subject_revision: _builtins.str = ...,
         dataset: _builtins.str = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "dataset", b"dataset", "exemplars", b"exemplars", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "dataset", b"dataset", "exemplars", b"exemplars", "more", b"more", "subject_revision", b"subject_revision", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015

@@ -55,7 +55,7 @@ class ExemplarsServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListExemplarSets(self, request, context):
-        """Names the subjects and layers that have exemplars here.
+        """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
         Errors: none of its own.
         """
@@ -71,6 +71,8 @@ class ExemplarsServiceServicer:
         message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
         - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: these do not fit into one answer; metadata "limit" (bytes) and "fit" (how many
+        of them do). With in_parts only if not even one does.
         - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
         - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """

@@ -32,7 +32,7 @@ class ExemplarsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExemplarsServiceAsyncStub: ...
     ListExemplarSets: _grpc.UnaryUnaryMultiCallable[_exemplars_pb2.ListExemplarSetsRequest, _exemplars_pb2.ListExemplarSetsResponse]
-    """Names the subjects and layers that have exemplars here.
+    """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
     Errors: none of its own.
     """
@@ -44,6 +44,8 @@ class ExemplarsServiceStub:
       message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: these do not fit into one answer; metadata "limit" (bytes) and "fit" (how many
+      of them do). With in_parts only if not even one does.
     - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
     - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
@@ -57,7 +59,7 @@ class ExemplarsServiceStub:
 class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListExemplarSets: _aio.UnaryUnaryMultiCallable[_exemplars_pb2.ListExemplarSetsRequest, _exemplars_pb2.ListExemplarSetsResponse]  # type: ignore[assignment]
-    """Names the subjects and layers that have exemplars here.
+    """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
     Errors: none of its own.
     """
@@ -69,6 +71,8 @@ class ExemplarsServiceAsyncStub(ExemplarsServiceStub):
       message says how to build it.
     - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
     - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+    - INVALID_ARGUMENT, REQUEST_TOO_LARGE: these do not fit into one answer; metadata "limit" (bytes) and "fit" (how many
+      of them do). With in_parts only if not even one does.
     - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
     - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
     """
@@ -85,7 +89,7 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exemplars_pb2.ListExemplarSetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exemplars_pb2.ListExemplarSetsResponse, _abc.Awaitable[_exemplars_pb2.ListExemplarSetsResponse]]:
-        """Names the subjects and layers that have exemplars here.
+        """Names the subjects and layers that have exemplars here, but for sets that are damaged or of another version.
 
         Errors: none of its own.
         """
@@ -103,6 +107,8 @@ class ExemplarsServiceServicer(metaclass=_abc_1.ABCMeta):
           message says how to build it.
         - OUT_OF_RANGE, UNIT_OUT_OF_RANGE: metadata "units" is the layer's channel count.
         - INVALID_ARGUMENT, QUANTILES_INVALID: no range within 0 and 1.
+        - INVALID_ARGUMENT, REQUEST_TOO_LARGE: these do not fit into one answer; metadata "limit" (bytes) and "fit" (how many
+          of them do). With in_parts only if not even one does.
         - FAILED_PRECONDITION, STORE_FORMAT: another version wrote the set.
         - INTERNAL, EXEMPLARS_DAMAGED: a file of the set is not what was written; metadata "path"; the message says what to do.
         """

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shards", type=int, help="parts of the whole pass (1; on a cluster one for each GPU or machine)"
     )
     build.add_argument("--shard", type=int, help="which part to do, from 0")
+    build.add_argument("--anew", action="store_true", help="do it again, whatever is stored of it")
     build.add_argument(
         "--engine", choices=("process", "ray"), default="process", help="where it runs: here, or on a Ray cluster"
     )
@@ -117,6 +118,7 @@ def _run(chosen: argparse.Namespace, others: Sequence[str]) -> None:
                 photographs=settings.photographs,
                 shard=shard,
                 checkpoint_s=chosen.checkpoint_s,
+                anew=chosen.anew,
             )
             if chosen.engine == "ray":
                 from maia.services.building.ray_engine import Cluster, build_on_ray

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from maia.services.building.datasets.dataset import Dataset, open_dataset
 from maia.services.building.finishing import finish
 from maia.services.building.passing import CHECKPOINT_S, Pass, Step, Wanted, run_part
 from maia.services.building.plan import Plan, Shard
 from maia.services.building.states import Skipped, State, folder_of, storing
+from maia.services.exemplars.layer import ExemplarLayer
 from maia.services.exemplars.model import Manifest
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.subject.backends.networks.options import NetworkOptions
@@ -20,6 +27,10 @@ from maia.services.subject.hosting import load_subject
 from maia.wire.errors import InternalError, InvalidRequestError, NotFoundError
 
 __all__ = ["Build", "Built", "build", "finished", "merge", "opened"]
+
+_LARGEST: Final = 65504.0
+_LEAST: Final = 2.0**-14
+"""Half precision's largest number, and its least of full precision."""
 
 Watch = Callable[[Step], None]
 
@@ -41,6 +52,7 @@ class Build:
         shard: Which part to do; the whole alone is also finished.
         checkpoint_s: How often the pass saves where it is.
         threads: That read pictures, and that count; None for as many as is usual.
+        anew: Do it again, whatever is stored of it.
     """
 
     subject: str
@@ -55,6 +67,7 @@ class Build:
     shard: Shard = field(default_factory=Shard)
     checkpoint_s: float = CHECKPOINT_S
     threads: int | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +119,65 @@ def build(asked: Build, on_step: Watch = lambda _: None, stopped: Callable[[], b
     plan = the_pass.plan
     with storing(asked.store):
         asked.store.mkdir(parents=True, exist_ok=True)
-    stored = ExemplarStore(asked.store).like(plan.manifest(0))
+    store = ExemplarStore(asked.store)
+    if asked.anew:
+        forget(store, plan, shard)
+    stored = store.like(plan.manifest(0))
     if stored is not None:
-        return Built(plan, stored, anew=False, notes=dataset.notes)
+        return Built(
+            plan, stored, anew=False, notes=(*dataset.notes, *_left_out(store, stored), *_beyond(store, stored))
+        )
     run_part(the_pass, shard, on_step=on_step, stopped=stopped, checkpoint_s=asked.checkpoint_s, threads=asked.threads)
     if shard.count > 1:
         return Built(plan, notes=dataset.notes)
     return finished(plan, dataset, 1, asked.store, on_step)
+
+
+def forget(store: ExemplarStore, plan: Plan, shard: Shard) -> None:
+    """Remove what a pass, or a part of it, has left, and its set.
+
+    Raises:
+        PreconditionError: STORE_UNWRITABLE.
+    """
+    states = folder_of(store.root, plan)
+    with storing(store.root):
+        if shard.count > 1:  # the other parts may be at work
+            (states / shard.file_name).unlink(missing_ok=True)
+        else:
+            _removed(states)
+        _removed(store.folder_of(plan.manifest(0)))
+
+
+def _removed(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # another part may have been quicker
+        shutil.rmtree(folder)
+
+
+def _left_out(store: ExemplarStore, stored: Manifest) -> list[str]:
+    """What people should know of a set that is not built again."""
+    try:
+        report = json.loads((store.folder_of(stored) / "report.json").read_bytes())
+        count = len(report["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    advice = "where they can be read by now, --anew builds the set again"
+    return [f"{count} of the pictures were left out when it was built, as its report.json tells; {advice}"] * (
+        count > 0
+    )
+
+
+def _beyond(store: ExemplarStore, manifest: Manifest) -> list[str]:
+    """Which layers have units whose maps half precision cannot hold, so that their masks mislead."""
+    notes = []
+    for number, layer in enumerate(manifest.layers):
+        best = np.abs(ExemplarLayer(store.folder_of(manifest), manifest, number).arrays.activations[:, 0])
+        count = int((np.isfinite(best) & ((best > _LARGEST) | ((best > 0) & (best < _LEAST)))).sum())
+        if count:
+            notes.append(
+                f"{count} units of {layer.name} answer with values that half precision cannot hold, in which maps are "
+                "kept: their masks are not to be relied on; activations and statistics are exact"
+            )
+    return notes
 
 
 def merge(asked: Build, on_step: Watch = lambda _: None) -> Built:
@@ -178,7 +243,7 @@ def _belongs(plan: Plan, asked: Build, dataset: Dataset) -> bool:
 def finished(plan: Plan, dataset: Dataset, count: int, store: Path, on_step: Watch) -> Built:
     """Merge the parts of a pass and write its set; raises as `finish`."""
     manifest, skipped = finish(plan, dataset, count, store, on_step=on_step)
-    return Built(plan, manifest, tuple(skipped), notes=dataset.notes)
+    return Built(plan, manifest, tuple(skipped), notes=(*dataset.notes, *_beyond(ExemplarStore(store), manifest)))
 
 
 def opened(asked: Build, on_step: Watch) -> Dataset:

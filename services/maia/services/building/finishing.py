@@ -71,8 +71,10 @@ def finish(
         )
     readable = plan.size - len(skipped)
     if not readable:
+        shutil.rmtree(folder, ignore_errors=True)  # the same command must not find this again when they can be read
         raise PreconditionError(
-            f"none of the {plan.size} pictures can be read; the first is {skipped[0].title}: {skipped[0].why}",
+            f"none of the {plan.size} pictures can be read; the first is {skipped[0].title}: {skipped[0].why}; once "
+            "they can be, run the same command again",
             reason="NO_PICTURES",
         )
     skipped.sort(key=lambda one: one.slot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from maia.services._runtime.memory import is_out_of_memory
 from maia.services.building.datasets.dataset import Dataset
 from maia.services.building.layer_values import layer_values
 from maia.services.building.plan import BATCH, SAMPLES, Plan, Shard
-from maia.services.building.reading import ReadBatch, read_batches
+from maia.services.building.reading import ReadBatch, read_batches, read_slots
 from maia.services.building.states import State, folder_of
 from maia.services.building.tally import LayerTally, NotFiniteError, Workers
 from maia.services.exemplars.model import TOP, StoredLayer
@@ -129,6 +129,8 @@ def run_part(
 ) -> None:
     """Pass over a part of a dataset, from where it stood; its state is in the store every so often and at the end.
 
+    Pictures that an earlier call could not read because of the disk, or of a missing right, are read again first.
+
     Args:
         the_pass: What is done.
         shard: Which part.
@@ -146,7 +148,8 @@ def run_part(
     folder = folder_of(the_pass.store, plan)
     batches = shard.batches(plan)
     state = State.load(folder / shard.file_name) or State(plan, shard, batches.start)
-    if state.done and state.layers:
+    again = [one.slot for one in state.skipped if one.passing]
+    if state.done and state.layers and not again:
         return
     tallies = _tallies(the_pass, batches)
     for tally in tallies:
@@ -165,6 +168,10 @@ def run_part(
     threads = threads or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, "read") as readers, ThreadPoolExecutor(threads, "count") as counters:
         try:
+            if again:
+                batches_again = (again[start : start + plan.batch] for start in range(0, len(again), plan.batch))
+                late = read_slots(the_pass.dataset, the_pass.subject, enumerate(batches_again), readers)
+                _add_late(the_pass, tallies, state, late, Workers(counters, threads))
             for batch in read_batches(the_pass.dataset, the_pass.subject, left, plan.batch, readers):
                 if batch.inputs:
                     _take(the_pass, tallies, batch, Workers(counters, threads))
@@ -183,6 +190,20 @@ def run_part(
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
     save()
+
+
+def _add_late(
+    the_pass: Pass, tallies: Sequence[LayerTally], state: State, batches: Iterator[ReadBatch], workers: Workers
+) -> None:
+    """Look at pictures that could not be read when their batches were."""
+    fresh = _tallies(the_pass, range(the_pass.plan.batches))
+    state.skipped = [one for one in state.skipped if not one.passing]
+    for batch in batches:
+        if batch.inputs:
+            _take(the_pass, fresh, batch, workers)
+        state.skipped += batch.skipped
+    for tally, late in zip(tallies, fresh, strict=True):
+        tally.merge(late.state())
 
 
 def _take(the_pass: Pass, tallies: Sequence[LayerTally], batch: ReadBatch, workers: Workers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ from maia.services.subject.model import Input, Subject
 from maia.wire.errors import MaiaError, OverloadedError
 from maia.wire.pictures import decode
 
-__all__ = ["ReadBatch", "read_batches"]
+__all__ = ["ReadBatch", "read_batches", "read_slots"]
 
 _AHEAD: Final = 2
 """Batches that are read while one is looked at."""
@@ -40,13 +40,28 @@ class ReadBatch:
 def read_batches(
     dataset: Dataset, subject: Subject, batches: range, size: int, pool: ThreadPoolExecutor
 ) -> Iterator[ReadBatch]:
-    """Yield batches in order.
+    """Yield batches of a dataset in order; see `read_slots`.
 
     Args:
         dataset: To read.
         subject: Prepares its pictures.
         batches: Which; batch n has the slots from n × size on.
         size: Of a batch.
+        pool: Reads and prepares.
+    """
+    parts = (range(number * size, min((number + 1) * size, len(dataset))) for number in batches)
+    yield from read_slots(dataset, subject, zip(batches, parts, strict=True), pool)
+
+
+def read_slots(
+    dataset: Dataset, subject: Subject, batches: Iterable[tuple[int, Sequence[int]]], pool: ThreadPoolExecutor
+) -> Iterator[ReadBatch]:
+    """Yield batches of any pictures.
+
+    Args:
+        dataset: To read.
+        subject: Prepares its pictures.
+        batches: Their numbers, and the slots of each.
         pool: Reads and prepares.
 
     Raises:
@@ -65,22 +80,21 @@ def read_batches(
         except MaiaError as error:
             return Skipped(slot, dataset.title(slot), error.message.removeprefix("picture 0 "))
         except OSError as error:
-            return Skipped(slot, dataset.title(slot), f"it cannot be opened: {error.strerror or error}")
+            return Skipped(slot, dataset.title(slot), f"it cannot be opened: {error.strerror or error}", passing=True)
         return subject.prepare(rgb)
 
-    waiting: deque[tuple[int, list[Future[Input | Skipped]]]] = deque()
-    for number in batches:
-        slots = range(number * size, min((number + 1) * size, len(dataset)))
-        waiting.append((number, [pool.submit(one, slot) for slot in slots]))
+    waiting: deque[tuple[int, Sequence[int], list[Future[Input | Skipped]]]] = deque()
+    for number, slots in batches:
+        waiting.append((number, slots, [pool.submit(one, slot) for slot in slots]))
         if len(waiting) > _AHEAD:
-            yield _read(*waiting.popleft(), size)
+            yield _read(*waiting.popleft())
     while waiting:
-        yield _read(*waiting.popleft(), size)
+        yield _read(*waiting.popleft())
 
 
-def _read(number: int, futures: Sequence[Future[Input | Skipped]], size: int) -> ReadBatch:
+def _read(number: int, wanted: Sequence[int], futures: Sequence[Future[Input | Skipped]]) -> ReadBatch:
     slots, inputs, skipped = [], [], []
-    for slot, future in enumerate(futures, number * size):
+    for slot, future in zip(wanted, futures, strict=True):
         found = future.result()
         if isinstance(found, Skipped):
             skipped.append(found)

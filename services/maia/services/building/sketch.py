@@ -1,9 +1,10 @@
 """How the values of units are distributed: counts in bins of fixed borders, so that counts of parts can be added.
 
 A bin holds the float32 numbers with the same sign, exponent and first seven bits of the fraction, from 2^-40 to 2^24;
-smaller ones are in the two bins next to zero, larger ones in the outermost. So a quantile is off by no more than the
-width of a bin, a 128th of itself (0.8 %), or by 2^-40; one among the outermost is not known. Counts are whole numbers:
-their sum does not depend on who adds which part first.
+smaller ones are in the two bins next to zero, larger ones in the outermost. A quantile lies between two neighbours among
+the sorted values. What is returned for it is in the bin of the lower one, however far the upper one is: off from the
+lower one by no more than the width of a bin, a 128th of it (0.8 %), or by 2^-40. One among the outermost is not known.
+Counts are whole numbers: their sum does not depend on who adds which part first.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BINS: Final = 2 * _HALF
 """Of each unit."""
 
 ERROR: Final = 2.0**-_FRACTION_BITS
-"""Of a quantile, relative to itself."""
+"""Of a quantile, relative to the lower of the two values that it lies between."""
 
 _CHUNK: Final = 1 << 15
 """Values that are sorted into bins at once on the host: what is made of them on the way stays in a core's cache."""
@@ -121,9 +122,10 @@ class Distribution:
     counts: NDArray[np.int64]
 
     def quantile(self, q: float) -> NDArray[np.float32]:
-        """Return a quantile of each unit's values, interpolated within its bin; NaN if nobody knows it.
+        """Return a quantile of each unit's values; NaN if nobody knows it.
 
-        That is so for a unit without values, and for a quantile of which is known only that it is beyond ±2^24.
+        It is in the bin of the lower of the two values that it lies between, interpolated there and not towards the
+        upper one. NaN is returned for a unit without values, and for a quantile of which is known only that it is beyond ±2^24.
         """
         borders = _borders()
         below = np.cumsum(self.counts, axis=1)

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,11 +36,13 @@ class Skipped:
         slot: Its place in the dataset.
         title: What people call it.
         why: In words.
+        passing: Whether it may be readable another time: the disk failed, or this user had no right to.
     """
 
     slot: int
     title: str
     why: str
+    passing: bool = False
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class State:
             "plan": self.plan.model_dump(),
             "shard": [self.shard.index, self.shard.count],
             "next_batch": self.next_batch,
-            "skipped": [[one.slot, one.title, one.why] for one in self.skipped],
+            "skipped": [list(astuple(one)) for one in self.skipped],
         }
         arrays = {f"{name}/{part}": array for name, layer in self.layers.items() for part, array in layer.items()}
         header = np.frombuffer(json.dumps(told).encode(), np.uint8)

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +68,19 @@ class ExemplarLayer:
             histogram,
         )
 
-    def exemplars(self, unit: int, most: int | None = None, *, most_bytes: int | None = None) -> list[Exemplar]:
+    def exemplars(
+        self, unit: int, most: int | None = None, *, part: slice = slice(None), most_bytes: int | None = None
+    ) -> list[Exemplar]:
         """Return a unit's top pictures, highest activation first.
 
         Args:
             unit: Which.
             most: How many at most; None for all.
-            most_bytes: Of all pictures together; None for any.
+            part: Which of these.
+            most_bytes: Of all pictures and regions together; None for any.
 
         Raises:
-            InvalidRequestError: REQUEST_TOO_LARGE, metadata "limit".
+            InvalidRequestError: REQUEST_TOO_LARGE, metadata "limit" and "fit": how many, from the first on, do fit.
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
             NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer.
             InternalError: EXEMPLARS_DAMAGED.
@@ -83,15 +88,24 @@ class ExemplarLayer:
         row = self.row(unit)
         indices = self._array("indices")[row][:most]
         activations = self._array("activations")[row]
-        kept = [rank for rank, index in enumerate(indices.tolist()) if index >= 0]
-        pictures = self._pictures([int(indices[rank]) for rank in kept], most_bytes)
+        kept = [rank for rank, index in enumerate(indices.tolist()) if index >= 0][part]
+        places = self.layer.map_height * self.layer.map_width
+        region_bytes = 2 * places if self.manifest.regions == "maps" else (places + 7) // 8
+        pictures = self._pictures([int(indices[rank]) for rank in kept], most_bytes, region_bytes)
         return [
             Exemplar(picture, float(activations[rank]), *self._region(row, rank))
             for rank, picture in zip(kept, pictures, strict=True)
         ]
 
     def sampled(
-        self, unit: int, low: float, high: float, most: int, *, most_bytes: int | None = None
+        self,
+        unit: int,
+        low: float,
+        high: float,
+        most: int,
+        *,
+        part: slice = slice(None),
+        most_bytes: int | None = None,
     ) -> list[Exemplar]:
         """Return pictures of the set's sample whose activation is between two quantiles of the sample's.
 
@@ -100,12 +114,14 @@ class ExemplarLayer:
             low: From 0.
             high: To 1.
             most: How many at most, spread evenly over those that there are.
+            part: Which of these.
             most_bytes: Of all pictures together; None for any.
 
         Returns:
             Highest activation first, without maps or masks.
 
         Raises:
+            InvalidRequestError: As `exemplars`.
             OutOfRangeError: UNIT_OUT_OF_RANGE, metadata "units".
             NotFoundError: EXEMPLARS_MISSING: the set holds other units of the layer, or no sample.
             InternalError: EXEMPLARS_DAMAGED.
@@ -120,9 +136,12 @@ class ExemplarLayer:
         own = np.asarray(activations[row])
         order = np.argsort(own, kind="stable")
         count = len(order)
-        within = order[int(np.floor(low * count)) : int(np.ceil(high * count))][::-1]
+        # As the decimal fractions that people write: the float nearest to 0.07, times 100, is a little more than 7.
+        first, end = floor(Fraction(repr(float(low))) * count), ceil(Fraction(repr(float(high))) * count)
+        within = order[first:end][::-1]
         if len(within) > most:
             within = within[np.linspace(0, len(within) - 1, most).round().astype(np.intp)]
+        within = within[part]
         pictures = self._pictures([int(samples[place]) for place in within], most_bytes)
         return [Exemplar(picture, float(own[place])) for picture, place in zip(pictures, within, strict=True)]
 
@@ -152,7 +171,7 @@ class ExemplarLayer:
         bits = np.unpackbits(self._array("masks")[row, rank], count=height * width)
         return None, bits.reshape(height, width).view(np.bool_)
 
-    def _pictures(self, indices: Sequence[int], most_bytes: int | None) -> list[KeptPicture]:
+    def _pictures(self, indices: Sequence[int], most_bytes: int | None, region_bytes: int = 0) -> list[KeptPicture]:
         table = self._loaded(self.folder / "pictures.npy", (None, 3))
         frames = self._loaded(self.folder / "frames.npy", (len(table), 4))
         path = self.folder / "titles.json"
@@ -165,13 +184,13 @@ class ExemplarLayer:
             for place, index in zip(places, indices, strict=True):
                 if place == len(table) or table[place, 0] != index:
                     raise ValueError(f"no picture {index}")
-        size = int(table[places, 2].sum())
-        if most_bytes is not None and size > most_bytes:
+        sizes = np.cumsum(table[places, 2] + region_bytes)
+        if most_bytes is not None and len(sizes) and sizes[-1] > most_bytes:
             raise InvalidRequestError(
-                f"these {len(places)} pictures have {size} bytes, and at most {most_bytes} fit into an answer; ask for "
-                "fewer at a time",
+                f"these {len(places)} pictures have {sizes[-1]} bytes, and at most {most_bytes} fit into an answer; "
+                "ask for fewer at a time",
                 reason="REQUEST_TOO_LARGE",
-                metadata={"limit": str(most_bytes)},
+                metadata={"limit": str(most_bytes), "fit": str(np.searchsorted(sizes, most_bytes, side="right"))},
             )
         with self._damage(path), path.open("rb") as pack:
             for place in places:

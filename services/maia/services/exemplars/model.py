@@ -17,6 +17,9 @@ TOP = 15
 QUANTILE = 0.99
 """Of a unit's values over all positions of all pictures: the threshold of its masks."""
 
+MAX_UNITS = 1 << 24
+"""Of a layer; more is a damaged number."""
+
 FORMAT = 2
 """Of what is on disk."""
 
@@ -34,7 +37,7 @@ class StoredLayer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    units: int = Field(ge=1)
+    units: int = Field(ge=1, le=MAX_UNITS)
     map_height: int = Field(ge=1)
     map_width: int = Field(ge=1)
 

@@ -60,6 +60,14 @@ class ExemplarStore:
         """
         return [manifest for _, manifest in self._sets(others=others)]
 
+    def manifests_of(self, subject: str) -> list[Manifest]:
+        """Return a subject's sets, the newest first; what is damaged elsewhere does not matter.
+
+        Raises:
+            InternalError: EXEMPLARS_DAMAGED.
+        """
+        return [manifest for _, manifest in self._sets(subject) if manifest.subject == subject]
+
     def find(self, subject: str, layer: str, revision: str = "", dataset: str = "") -> ExemplarLayer:
         """Return one layer of a subject's set; the newest, if there are several.
 

@@ -14,7 +14,7 @@ from maia.services.exemplars.settings import default_store
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.interchange.choosing import choose_layers
 from maia.services.interchange.exporting import export_layers
-from maia.services.interchange.failures import setting_invalid
+from maia.services.interchange.failures import setting_invalid, shown
 from maia.services.interchange.fetching import BASE_URL, PUBLISHED, Source, fetch
 from maia.services.interchange.importing import ImportChoice, Imported, import_sets
 from maia.services.interchange.showing import SheetRequest, show
@@ -102,7 +102,7 @@ def _tell_imported(imported: Imported, teller: Teller) -> None:
     manifest = imported.manifest
     layers = {layer.name: layer.units for layer in manifest.layers}
     verb = "imported" if imported.anew else "already in the store:"
-    listed = ", ".join(f"{name} ({units} units)" for name, units in layers.items())
+    listed = ", ".join(f"{shown(name)} ({units} units)" for name, units in layers.items())
     teller.result(
         {
             "imported": manifest.subject,
@@ -111,7 +111,7 @@ def _tell_imported(imported: Imported, teller: Teller) -> None:
             "layers": layers,
             "pictures": imported.pictures,
         },
-        f"{verb} {manifest.subject} on {manifest.dataset}: {listed}, {imported.pictures} pictures",
+        f"{verb} {shown(manifest.subject)} on {shown(manifest.dataset)}: {listed}, {imported.pictures} pictures",
     )
 
 
@@ -121,7 +121,7 @@ def _export(chosen: argparse.Namespace, store: ExemplarStore, teller: Teller) ->
         teller.notes(exported.notes)
         teller.result(
             {"exported": str(exported.folder), "units": exported.units, "top": exported.top},
-            f"wrote {exported.folder}: {exported.units} units, {exported.top} pictures each",
+            f"wrote {shown(exported.folder)}: {exported.units} units, {exported.top} pictures each",
         )
 
 
@@ -130,7 +130,7 @@ def _show(chosen: argparse.Namespace, store: ExemplarStore, teller: Teller) -> N
     if not (layer and index.isascii() and index.isdecimal()):
         raise setting_invalid(f"{chosen.unit!r:.100} is no unit; write LAYER:INDEX, such as layer4:122")
     file = show(store, SheetRequest(chosen.model, layer, int(index), chosen.dataset), chosen.out)
-    teller.result({"shown": str(file)}, f"wrote {file}")
+    teller.result({"shown": str(file)}, f"wrote {shown(file)}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maia.services.exemplars.model import Manifest, StoredLayer
+from maia.services.exemplars.model import MAX_UNITS, Manifest, StoredLayer
 from maia.services.interchange.failures import file_damaged, setting_invalid, shown
 from maia.services.interchange.layer_files import ACTIVATIONS, IDS, MASKS, THRESHOLDS, LayerFiles
 from maia.services.interchange.layout import FoundLayer
@@ -220,4 +220,8 @@ def _described(found: FoundLayer, layer: CheckedLayer, units: int | None) -> Sto
             f"{shown(found.layer)} has {least} units by its files, not {units}"
             + ("; without units.npy the rows are all units" if files.units is None else "; say at least that many")
         )
-    return StoredLayer(name=found.layer, units=units or least, map_height=files.height, map_width=files.width)
+    if units is not None and units > MAX_UNITS:
+        raise setting_invalid(f"{units} units are too many; layers of up to {MAX_UNITS} are accepted")
+    return StoredLayer(
+        name=found.layer, units=least if units is None else units, map_height=files.height, map_width=files.width
+    )

@@ -31,7 +31,7 @@ def choose_layers(
         PreconditionError: STORE_FORMAT.
         InternalError: EXEMPLARS_DAMAGED.
     """
-    sets = [manifest for manifest in store.manifests() if manifest.subject == model]
+    sets = store.manifests_of(model)
     if not sets:
         store.find(model, "")  # says why there is none
     of_dataset = [manifest for manifest in sets if dataset in {"", manifest.dataset}]

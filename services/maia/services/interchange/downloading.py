@@ -13,7 +13,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+from urllib.parse import urlsplit
+
+from typing_extensions import override
 
 from maia.services.interchange.failures import shown, writing
 from maia.services.interchange.progress import OnStep, Step, unheard
@@ -102,8 +105,8 @@ def require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise PreconditionError(
-            f"{size} bytes do not fit into {shown(folder)}, where {free} are free; make room there, or choose another "
-            "--store",
+            f"{size} bytes do not fit into {shown(folder)}, where {free} are free; make room there, or choose "
+            "another folder",
             reason="DISK_FULL",
             metadata={"needed": str(size), "free": str(free)},
         )
@@ -123,14 +126,15 @@ class _Part:
     def _source(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
 
-    def remember(self, validator: str, total: int) -> None:
-        self._source.write_text(json.dumps({"validator": validator, "total": total}), encoding="utf-8")
+    def remember(self, url: str, validator: str, total: int) -> None:
+        told = {"url": url, "validator": validator, "total": total}
+        self._source.write_text(json.dumps(told), encoding="utf-8")
 
-    def remembered(self) -> tuple[str, int]:
+    def remembered(self, url: str) -> tuple[str, int]:
         """Return what If-Range may carry, "" for nothing, and the size of the whole file, 0 if nobody knows."""
         try:
             told = json.loads(self._source.read_bytes())
-            return str(told["validator"]), int(told["total"])
+            return (str(told["validator"]), int(told["total"])) if told["url"] == url else ("", 0)
         except (OSError, ValueError, KeyError, TypeError):
             return "", 0
 
@@ -147,13 +151,14 @@ class _Part:
 def _attempt(url: str, part: _Part, silence_s: float, doing: str, on_step: OnStep) -> bool:
     """Go on with the part, and return whether it is whole then."""
     request = urllib.request.Request(url)  # noqa: S310  `fetch` takes http and https only
-    size, (validator, whole) = part.size, part.remembered()
+    opener = urllib.request.build_opener(_HttpOnly)
+    size, (validator, whole) = part.size, part.remembered(url)
     if size and (validator or whole):
         request.add_header("Range", f"bytes={size}-")
         if validator:
             request.add_header("If-Range", validator)
     try:
-        response = urllib.request.urlopen(request, timeout=silence_s)  # noqa: S310  as above
+        response = opener.open(request, timeout=silence_s)
     except urllib.error.HTTPError as error:
         if error.code != _BEYOND:
             raise
@@ -178,9 +183,27 @@ def _attempt(url: str, part: _Part, silence_s: float, doing: str, on_step: OnSte
         if not start:
             with writing(part.path.parent):
                 part.discard()
-                part.remember(_validator(response.headers), total)
+                part.remember(url, _validator(response.headers), total)
         done = _receive(response, part.path, start, Step(doing, start, total, "bytes"), on_step)
         return done == total or not total
+
+
+class _HttpOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a server to no other kind of address, as the library would to FTP."""
+
+    @override
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme not in {"http", "https"}:
+            raise urllib.error.HTTPError(newurl, code, f"leads to {newurl:.200}, which is not http", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _receive(response: http.client.HTTPResponse, path: Path, start: int, step: Step, on_step: OnStep) -> int:

@@ -101,8 +101,8 @@ def fetch(
 ) -> Fetched:
     """Download a zip to `<store>/downloads`, check, unpack and import it; what was downloaded is removed then.
 
-    Whatever goes wrong, the next call goes on where this one was: a zip that is whole is not downloaded again, nor is
-    one whose sets are in the store, as `<store>/downloads/NAME.json` tells.
+    Whatever goes wrong, the next call goes on where this one was: a zip that is whole is not downloaded again, unless
+    from another address, nor is one whose sets are in the store, as `<store>/downloads/NAME.json` tells.
 
     Args:
         source: The zip.
@@ -126,6 +126,11 @@ def fetch(
     earlier = record.read(source, store, choice or ImportChoice())
     if earlier is not None:
         return earlier
+    origin = downloads / f"{source.name}.zip.url"
+    with writing(downloads):
+        if not (origin.is_file() and origin.read_text(encoding="utf-8") == source.url):
+            archive.unlink(missing_ok=True)  # of another server
+            origin.write_text(source.url, encoding="utf-8")
     downloaded = not archive.exists()
     if downloaded:
         download(source.url, archive, doing=f"downloading {source.name}", patience=patience, on_step=on_step)
@@ -143,12 +148,17 @@ def fetch(
         with writing(downloads), new_folder(unpacked) as building:
             unpack(archive, building, doing=f"unpacking {source.name}", on_step=on_step)
         sets = import_sets(unpacked, store, choice, levels=_LEVELS, on_step=on_step)
+    except PreconditionError as error:
+        if error.reason == "ARCHIVE_DAMAGED":  # the next call downloads it again
+            archive.unlink(missing_ok=True)
+        raise
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     with writing(downloads):
         record.write(source, digest, choice or ImportChoice(), sets)
         if not keep:
             archive.unlink()
+            origin.unlink()
     return Fetched(source.url, digest, downloaded, tuple(sets))
 
 

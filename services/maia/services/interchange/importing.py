@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from maia.services.exemplars.model import KeptPicture, LayerArrays, Manifest
 from maia.services.exemplars.store import ExemplarStore
 from maia.services.interchange.checking import CheckedLayer, CheckedSet, check
-from maia.services.interchange.failures import name_unknown, setting_invalid, writing
+from maia.services.interchange.failures import name_unknown, setting_invalid, shown, writing
 from maia.services.interchange.layout import LEVELS, FoundLayer, find_layers
 from maia.services.interchange.progress import OnStep, Step, unheard
 from maia.wire.maps import Frame
@@ -107,6 +107,13 @@ def _chosen(found: Sequence[FoundLayer], choice: ImportChoice) -> list[FoundLaye
             raise name_unknown("layer", name, known)
     if choice.layers:
         chosen = [one for one in chosen if one.layer in choice.layers]
+    for one in chosen:
+        for name in (one.model, one.dataset, one.layer):
+            if not name.isprintable():
+                raise setting_invalid(
+                    f"{shown(name)!r:.200} is no name for a model, dataset or layer: it has a control character or is "
+                    f"no UTF-8; rename the folder, which {shown(one.files.folder)} is or lies in"
+                )
     if choice.units is not None and len(chosen) > 1:
         raise setting_invalid(
             f"the number of units, {choice.units}, is that of one layer, and there are {len(chosen)}; choose one by "

@@ -10,6 +10,7 @@ every page that was ever read as this process' memory.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maia.services.exemplars.model import MAX_UNITS
 from maia.services.interchange.failures import file_damaged, files_missing
 from maia.services.interchange.tables import read_numbers, read_table, whole
 from maia.wire.limits import MAX_PICTURE_PIXELS
@@ -118,7 +120,7 @@ def open_layer(folder: Path) -> LayerFiles:
         )
     _check_masks(folder / MASKS, (rows, top, height, width), synthetic=synthetic)
     activations = _table(folder / ACTIVATIONS, rows, top)
-    ids = whole(folder / IDS, _table(folder / IDS, rows, top)) if (folder / IDS).exists() else None
+    ids = whole(folder / IDS, _table(folder / IDS, rows, top)) if _is_there(folder / IDS) else None
     return LayerFiles(
         folder,
         synthetic,
@@ -128,14 +130,23 @@ def open_layer(folder: Path) -> LayerFiles:
         width,
         _activations(folder / ACTIVATIONS, activations, None if ids is None else ids >= 0),
         None if ids is None else np.maximum(ids, -1),
-        _units(folder / UNITS, rows) if (folder / UNITS).exists() else None,
-        _thresholds(folder / THRESHOLDS, rows) if (folder / THRESHOLDS).exists() else None,
+        _units(folder / UNITS, rows) if _is_there(folder / UNITS) else None,
+        _thresholds(folder / THRESHOLDS, rows) if _is_there(folder / THRESHOLDS) else None,
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file that need not be there is."""
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise file_damaged(path, "is no file")
+    return path.exists()
 
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # of a shape with more elements than can be counted
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises whatever a malformed header makes it raise
         raise file_damaged(path, "is no array of NumPy, or was cut short; fetch or write it again") from error
     if not isinstance(array, np.ndarray):
@@ -178,7 +189,7 @@ def _check_masks(path: Path, shape: tuple[int, int, int, int], *, synthetic: boo
 
 
 def _table(path: Path, rows: int, top: int) -> NDArray[np.float64]:
-    table = read_table(path)
+    table = read_table(path, rows * top)
     if table.shape != (rows, top):
         raise file_damaged(
             path, f"has {table.shape[0]} lines of {table.shape[1]}; {IMAGES} has {rows} units with {top} pictures"
@@ -207,11 +218,13 @@ def _units(path: Path, rows: int) -> NDArray[np.int64]:
     units = units.astype(np.int64)
     if units.min() < 0 or len(np.unique(units)) != rows:
         raise file_damaged(path, "names a unit twice, or one below 0")
+    if units.max() >= MAX_UNITS:
+        raise file_damaged(path, f"names the unit {units.max()}; layers of up to {MAX_UNITS} units are accepted")
     return units
 
 
 def _thresholds(path: Path, rows: int) -> NDArray[np.float32]:
-    numbers = read_numbers(path)
+    numbers = read_numbers(path, rows)
     if len(numbers) != rows:
         raise file_damaged(path, f"has {len(numbers)} thresholds; {IMAGES} has {rows} units")
     with np.errstate(over="ignore"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,7 +65,13 @@ def show(store: ExemplarStore, request: SheetRequest, out: Path | None = None) -
     sheet = sheet_of(layer, request.index)
     data = sheet_png(sheet) if kind == ".png" else sheet_html(sheet).encode()
     with writing(file.parent):
-        file.write_bytes(data)
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(data)
+            part.replace(file)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
     return file
 
 

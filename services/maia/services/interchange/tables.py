@@ -14,10 +14,17 @@ from maia.services.interchange.failures import file_damaged, reading
 __all__ = ["read_numbers", "read_table", "whole", "write_table"]
 
 _EXACT: Final = 2.0**53
+_NUMBER_BYTES: Final = 64
+"""Of a number in a table at most: NumPy's longest form has 26."""
+_LEAST_BOUND: Final = 4096
 
 
-def read_table(path: Path) -> NDArray[np.float64]:
+def read_table(path: Path, most: int) -> NDArray[np.float64]:
     """Return a table.
+
+    Args:
+        path: Of the file.
+        most: Numbers that it should have, in whatever form; a much larger file is not read.
 
     Returns:
         float64, shape (lines, columns).
@@ -27,6 +34,9 @@ def read_table(path: Path) -> NDArray[np.float64]:
     """
     try:
         with reading(path):
+            size = path.stat().st_size
+            if size > _LEAST_BOUND + _NUMBER_BYTES * most:
+                raise file_damaged(path, f"has {size} bytes, far too many for {most} numbers")
             text = path.read_text(encoding="utf-8")
         if not text.strip():
             raise ValueError("it is empty")
@@ -35,8 +45,12 @@ def read_table(path: Path) -> NDArray[np.float64]:
         raise file_damaged(path, f"is no table of numbers: {str(error).partition(';')[0]:.200}") from error
 
 
-def read_numbers(path: Path) -> NDArray[np.float64]:
+def read_numbers(path: Path, most: int) -> NDArray[np.float64]:
     """Return a list of numbers, written in one line or in many.
+
+    Args:
+        path: Of the file.
+        most: As of `read_table`.
 
     Returns:
         float64, 1-D.
@@ -44,7 +58,7 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
     Raises:
         PreconditionError: FILES_DAMAGED or FILES_UNREADABLE.
     """
-    table = read_table(path)
+    table = read_table(path, most)
     if 1 not in table.shape:
         raise file_damaged(path, f"is a table of {table.shape[0]} × {table.shape[1]}, not a list")
     return table.ravel()

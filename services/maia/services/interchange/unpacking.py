@@ -87,8 +87,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
         raise
     except Exception as error:  # the decompressors raise whatever malformed bytes make them raise
         raise PreconditionError(
-            f"{shown(archive)} is no whole zip file: {shown(str(error) or type(error).__name__)}; remove it and fetch "
-            "it again",
+            f"{shown(archive)} is no whole zip file: {shown(str(error) or type(error).__name__)}; fetch it again",
             reason="ARCHIVE_DAMAGED",
             metadata={"path": shown(archive)},
         ) from error

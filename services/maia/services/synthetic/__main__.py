@@ -5,10 +5,12 @@ from __future__ import annotations
 import _thread
 import argparse
 import json
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,9 @@ from maia.services.synthetic.creating import Creation, create
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
 from maia.wire.settings import load_settings
+
+_BETWEEN_S: Final = 10.0
+"""Lines of progress in a file or pipe are no closer."""
 
 _PROGRAM: Final = "python -m maia.services.synthetic"
 
@@ -116,12 +121,21 @@ def _telling(*, as_json: bool) -> Callable[[dict[str, object]], None]:
             sys.stdout.write(json.dumps(fact) + "\n")
             sys.stdout.flush()
     else:
+        moving = sys.stderr.isatty()
+        told = -math.inf
 
         def tell(fact: dict[str, object]) -> None:
-            if "doing" in fact:
-                sys.stderr.write(f"\r{fact['doing']}: {fact['done']} of {fact['total']} pictures ")
-            else:
-                sys.stderr.write("\n" + json.dumps(fact, indent=1) + "\n")
+            nonlocal told
+            if "doing" not in fact:
+                sys.stderr.write("\n" * moving + json.dumps(fact, indent=1) + "\n")
+                return
+            line = f"{fact['doing']}: {fact['done']} of {fact['total']} pictures"
+            now = time.monotonic()
+            if moving:
+                sys.stderr.write(f"\r{line} ")
+            elif fact["done"] == fact["total"] or now - told >= _BETWEEN_S:
+                told = now
+                sys.stderr.write(f"{line}\n")
 
     return tell
 

@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Self
 
+from maia.services.building.datasets.files import read_whole, status
 from maia.services.building.datasets.listing import list_files
 from maia.services.building.datasets.names import PICTURES, shown
 from maia.services.subject.backends.photograph_neurons.table import Mode, Rule
@@ -55,6 +56,16 @@ class Photographs:
         """Return where a picture is."""
         return self.folder / os.fsdecode(self.names[slot])
 
+    def read(self, slot: int) -> bytes:
+        """Return a picture's file.
+
+        Raises:
+            OSError: It cannot be read.
+            PreconditionError: PICTURE_TOO_LARGE.
+        """
+        path = os.fsencode(self.path(slot))
+        return read_whole(path, status(path).st_size)
+
     def title(self, slot: int) -> str:
         """Return what people call a picture: its path in the folder."""
         return shown(self.names[slot])
@@ -95,15 +106,20 @@ def _by_category(photographs: Photographs, coco: Path) -> dict[str, set[int]]:
     """The places of the pictures that have an object of each category, by its name in lower case."""
     try:
         told: Any = json.loads(coco.read_bytes())
-        names = {one["id"]: " ".join(one["name"].lower().split()) for one in told["categories"]}
+        # As in labels, where "_" cannot be part of a concept.
+        names = {one["id"]: " ".join(one["name"].replace("_", " ").lower().split()) for one in told["categories"]}
         files = {one["id"]: os.fsencode(one["file_name"]) for one in told["images"]}
         pairs = [(one["category_id"], one["image_id"]) for one in told["annotations"]]
         found: dict[str, set[int]] = {name: set() for name in names.values()}
         slots = {name: slot for slot, name in enumerate(photographs.names)}
         places = {number: slots[name] for number, name in files.items() if name in slots}
-        for category, image in pairs:
+        for number, (category, image) in enumerate(pairs):
+            if category not in names:
+                raise ValueError(f"annotation {number} has the category_id {category}, which no category has")
             if image in places:
                 found[names[category]].add(places[image])
+    except FileNotFoundError:
+        raise _invalid(coco, "there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         told_why = f"{type(error).__name__}: {error}"
         raise _invalid(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from maia.services.exemplars.model import TOP
@@ -78,9 +81,8 @@ def create(asked: Creation, load: Callable[[], Detector], on_step: OnStep) -> Cr
     Raises:
         NotFoundError: DATASET_MISSING.
         InvalidRequestError: SIZE_INVALID.
-        PreconditionError: LABELS_INVALID, ANNOTATIONS_INVALID, DATASET_EMPTY, TOO_FEW_PICTURES, OUT_EXISTS, or what
-            `load` raises.
-        OSError: Nothing can be written.
+        PreconditionError: LABELS_INVALID, ANNOTATIONS_INVALID, DATASET_EMPTY, TOO_FEW_PICTURES, OUT_EXISTS,
+            OUT_UNWRITABLE, or what `load` raises.
     """
     if asked.size not in _SIZES:
         raise InvalidRequestError(
@@ -92,6 +94,10 @@ def create(asked: Creation, load: Callable[[], Detector], on_step: OnStep) -> Cr
     photographs = Photographs.of(asked.dataset)
     chosen = candidates(photographs, rules, asked.coco)
     _check_counts(labels, [len(slots) for slots in chosen], "come into question", allow_fewer=asked.allow_fewer)
+    with _writing(asked.out):
+        asked.out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=asked.out):  # hours are not spent where nothing can be written
+            pass
     subject = PhotographNeurons({asked.mode: rules}, load())
     finished = FinishedUnits(asked.out / f".{asked.mode}-units", _revision(subject.detector, photographs, asked.size))
     keys = [finished.key(rule, slots) for rule, slots in zip(rules, chosen, strict=True)]
@@ -106,15 +112,33 @@ def create(asked: Creation, load: Callable[[], Detector], on_step: OnStep) -> Cr
             ranked = rank(
                 subject, unit, photographs, slots, size=asked.size, on_picture=_heard(on_step, unit, rules, slots)
             )
-            finished.put(key, ranked)
+            with _writing(asked.out):
+                finished.put(key, ranked)
         titles = tuple(photographs.title(slot) for slot in ranked.slots.tolist())
         exemplars.append(UnitExemplars(labels[index], titles, tuple(ranked.activations.tolist()), ranked.unreadable))
     counts = [len(one.image_names) for one in exemplars]
     _check_counts(labels, counts, "turn the unit on", allow_fewer=asked.allow_fewer)
-    write_labels(asked.out, asked.mode, exemplars)
-    write_exemplars(asked.out, asked.mode, (finished.kept(key) for key in keys), made_from)
+    with _writing(asked.out):
+        write_labels(asked.out, asked.mode, exemplars)
+        write_exemplars(asked.out, asked.mode, (finished.kept(key) for key in keys), made_from)
     finished.remove()
     return Created(len(rules), anew=True, fewest=min(counts), unreadable=max(one.unreadable for one in exemplars))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say what to do when something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        # NumPy raises one without a reason when the disk is full.
+        why = error.strerror or "the disk may be full"
+        raise PreconditionError(
+            f"nothing can be written to {out}: {why}; make room there or name another --out; units that are done are "
+            "kept there",
+            reason="OUT_UNWRITABLE",
+            metadata={"path": str(out)},
+        ) from error
 
 
 def _heard(on_step: OnStep, unit: Unit, rules: Sequence[Rule], slots: Sequence[int]) -> Callable[[int], None]:
@@ -124,7 +148,7 @@ def _heard(on_step: OnStep, unit: Unit, rules: Sequence[Rule], slots: Sequence[i
 def _labels(asked: Creation) -> tuple[Path | None, list[str], list[Rule]]:
     """The labels, what they mean, and the file that they are from."""
     path = Path(asked.labels)
-    is_file = asked.labels.endswith(".json") or path.is_file()
+    is_file = asked.labels.endswith(".json") or os.path.isfile(path)  # noqa: PTH113  a list may be too long for a path
     labels = read_labels(path) if is_file else [label.strip() for label in asked.labels.split(",")]
     rules = []
     for label in labels:

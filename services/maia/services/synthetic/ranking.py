@@ -100,7 +100,7 @@ def _ahead(subject: Selective, photographs: Photographs, slots: Sequence[int], s
 
     def make(slot: int) -> _Ready | None:
         try:
-            rgb = decode(photographs.path(slot).read_bytes())
+            rgb = decode(photographs.read(slot))
         except (OSError, MaiaError):
             return None
         square = np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.LANCZOS))

@@ -24,6 +24,7 @@ import numpy as np
 
 from maia.services.exemplars.folders import new_folder
 from maia.services.exemplars.model import TOP
+from maia.services.exemplars.row_file import row_file
 from maia.services.subject.backends.photograph_neurons.options import NAME
 from maia.services.subject.backends.photograph_neurons.table import Mode, read_labels
 from maia.services.synthetic.ranking import Ranked
@@ -136,21 +137,23 @@ def write_exemplars(out: Path, mode: Mode, units: Iterable[Ranked], made_from: M
         made_from: As `is_there` takes it.
     """
     count, size = len(made_from["units"]), made_from["size"]
-    with new_folder(exemplars_folder(out, mode)) as folder:
-        images, masks = (
-            np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=(count, TOP, size, size, 3))
-            for name in ("images.npy", "masks.npy")
-        )
+    shape = (count, TOP, size, size, 3)
+    with (
+        new_folder(exemplars_folder(out, mode)) as folder,
+        row_file(folder / "images.npy", np.uint8, shape) as append_images,
+        row_file(folder / "masks.npy", np.uint8, shape) as append_masks,
+    ):
         activations = np.zeros((count, TOP), np.float32)
         ids = np.full((count, TOP), -1, np.int64)
         for row, ranked in enumerate(units):
             there = len(ranked.slots)
-            images[row, :there] = ranked.images
-            masks[row, :there] = ranked.masks[..., np.newaxis] * np.uint8(255)
+            images, masks = np.zeros((2, *shape[1:]), np.uint8)
+            images[:there] = ranked.images
+            masks[:there] = ranked.masks[..., np.newaxis] * np.uint8(255)
+            append_images(images)
+            append_masks(masks)
             activations[row, :there] = ranked.activations
             ids[row, :there] = ranked.slots
-        images.flush()
-        masks.flush()
         np.savetxt(folder / "activations.csv", activations, fmt="%.5e", delimiter=",")
         np.savetxt(folder / "ids.csv", ids, fmt="%d", delimiter=",")
         np.savetxt(folder / "thresholds.csv", np.zeros(count), fmt="%.5e")

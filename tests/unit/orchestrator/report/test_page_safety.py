@@ -176,5 +176,7 @@ def test_the_index_acts_on_nothing_that_was_written_to_it(tmp_path: Path) -> Non
     page = Page(write_index(tmp_path, rows).read_text(encoding="utf-8"))
     check(page)
     assert set(page.addresses) == {
-        "%22%20onmouseover%3D%22alert%285%29%22%20x%3D%22/a%20b%2520%3F%23/l/1/experiment.html"
+        "%22%20onmouseover%3D%22alert%285%29%22%20x%3D%22/a%20b%2520%3F%23/l/1/experiment.html",
+        "index.csv",
+        "index.json",
     }

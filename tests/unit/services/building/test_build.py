@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from tests.unit.services.building.planted import files_of
+from tests.unit.services.exemplars.sets import arrays, manifest, write
 from tests.unit.services.runtime.torchvision_operators import define_missing_operators
 
-from maia.services.building.build import Build, build, merge
+from maia.services.building.build import Build, _beyond, build, merge
 from maia.services.building.passing import Step, Wanted
 from maia.services.building.plan import Shard
 from maia.services.building.sketch import ERROR
@@ -162,6 +163,33 @@ def test_a_set_is_built_once_and_an_equal_pass_finds_it(pictures: Path, tmp_path
     other = build(asked(pictures, tmp_path, wanted=Wanted(("2",), 4, 3)))
     assert other.anew
     assert len(ExemplarStore(tmp_path).manifests()) == 2
+
+
+def test_a_set_that_lacks_pictures_says_how_to_build_it_again(tmp_path: Path) -> None:
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (20, 20), (number * 30, 0, 0)).save(folder / f"{number}.png")
+    mended = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(b"?" * len(mended))
+    wanted = asked(folder, tmp_path / "store")
+    assert [one.slot for one in build(wanted).skipped] == [3]
+    (folder / "3.png").write_bytes(mended)
+    again = build(wanted)
+    assert not again.anew
+    assert "1 of the pictures were left out" in again.notes[-1]
+    assert "--anew" in again.notes[-1]
+    anew = build(replace(wanted, anew=True))
+    assert (anew.anew, anew.skipped) == (True, ())
+    assert build(wanted).notes == ()
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1.0, False), (1e9, True), (1e-9, True)])
+def test_units_beyond_half_precision_are_noted(tmp_path: Path, scale: float, noted: bool) -> None:
+    store = ExemplarStore(tmp_path)
+    described = manifest()
+    write(store, described, arrays(activations=np.array([[9, 8], [7, 6]], np.float32) * np.float32(scale)))
+    assert any("half precision" in note for note in _beyond(store, described)) == noted
 
 
 def test_parts_are_merged_without_the_model(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

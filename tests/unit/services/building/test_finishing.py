@@ -185,6 +185,18 @@ def test_a_dataset_of_nothing_readable_is_refused(tmp_path: Path) -> None:
     assert files_of(tmp_path / "sets") == {}
 
 
+def test_pictures_that_can_be_read_again_are_found_by_the_same_command(tmp_path: Path) -> None:
+    dataset, subject, plan = ten()
+    good, dataset.pictures = dataset.pictures, [b"no picture"] * 10
+    a_pass = Pass(subject, dataset, plan, tmp_path)
+    run_part(a_pass, Shard())
+    assert refusal(lambda: finish(plan, dataset, 1, tmp_path)).reason == "NO_PICTURES"
+    dataset.pictures = good
+    run_part(a_pass, Shard())
+    manifest, skipped = finish(plan, dataset, 1, tmp_path)
+    assert (manifest.dataset_size, skipped) == (10, [])
+
+
 def test_a_picture_that_went_away_after_the_pass_is_named_and_the_pass_is_kept(tmp_path: Path) -> None:
     dataset, subject, plan = ten(samples=10)
     run_part(Pass(subject, dataset, plan, tmp_path), Shard())

@@ -90,6 +90,23 @@ def test_a_part_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert (len(subject.batches), steps) == (looked, [])
 
 
+@pytest.mark.parametrize("stop", [3, 100])
+def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, stop: int) -> None:
+    whole, dataset, _ = a_pass(tmp_path / "whole")
+    run_part(whole, Shard())
+    finish(whole.plan, dataset, 1, tmp_path / "whole")
+    late, dataset, _ = a_pass(tmp_path / "late")
+    dataset.gone = {1, 4}
+    calls = iter(range(stop))
+    with suppress(CancelledError):
+        run_part(late, Shard(), stopped=lambda: next(calls, None) is None)
+    dataset.gone = set()
+    run_part(late, Shard())
+    _, skipped = finish(late.plan, dataset, 1, tmp_path / "late")
+    assert skipped == []
+    assert files_of(tmp_path / "late") == files_of(tmp_path / "whole")
+
+
 def test_a_part_of_no_batches_is_done_at_once(tmp_path: Path) -> None:
     made, _, subject = a_pass(tmp_path, batch=COUNT)
     run_part(made, Shard(0, 2))

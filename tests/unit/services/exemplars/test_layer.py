@@ -49,11 +49,14 @@ def test_pictures_that_do_not_fit_into_an_answer_are_not_read(tmp_path: Path) ->
     store = ExemplarStore(tmp_path)
     write(store, manifest())
     layer = store.find("model", "layer.1")
-    assert len(layer.exemplars(0, most_bytes=len(b"png 0png 2"))) == 2
-    with pytest.raises(InvalidRequestError, match="these 2 pictures have 10 bytes, and at most 9 fit") as caught:
-        layer.exemplars(0, most_bytes=9)
-    assert caught.value.reason == "REQUEST_TOO_LARGE"
-    assert len(layer.exemplars(0, 1, most_bytes=9)) == 1
+    each = len(b"png 0") + 2 * 2 * 2  # with its map of half-precision numbers
+    assert len(layer.exemplars(0, most_bytes=2 * each)) == 2
+    with pytest.raises(InvalidRequestError, match="these 2 pictures have 26 bytes, and at most 25 fit") as caught:
+        layer.exemplars(0, most_bytes=2 * each - 1)
+    assert (caught.value.reason, caught.value.metadata["fit"]) == ("REQUEST_TOO_LARGE", "1")
+    for place, index in enumerate((2, 0)):
+        (one,) = layer.exemplars(0, part=slice(place, place + 1), most_bytes=each)
+        assert one.picture.index == index
 
 
 def test_statistics_are_a_units_own(tmp_path: Path) -> None:
@@ -143,8 +146,8 @@ def test_a_sample_lies_between_the_quantiles(sampled: ExemplarLayer, one: float,
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == len(values)
     assert all(least <= value <= greatest for value in values)
-    there = int(np.ceil(high * COUNT)) - int(np.floor(low * COUNT))
-    assert len(values) == min(most, there) >= 1
+    assert 1 <= len(values) <= most
+    assert len(values) == most or abs(len(values) - (high - low) * COUNT) < 2
     assert all(exemplar.picture.index * 7 % COUNT == exemplar.activation for exemplar in found)
     assert {(exemplar.map is None, exemplar.mask is None) for exemplar in found} == {(True, True)}
 
@@ -156,6 +159,20 @@ def test_a_sample_is_spread_evenly_over_what_there_is(sampled: ExemplarLayer) ->
     assert some == [39, 26, 13, 0]
     assert [exemplar.activation for exemplar in sampled.sampled(0, 0.5, 0.75, 3)] == [29, 25, 20]
     assert {exemplar.activation for exemplar in sampled.sampled(1, 0.2, 0.4, 5)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "values"), [(0.0, 0.07, 7), (0.07, 0.14, 7), (0.29, 0.57, 28), (0.28, 0.291, 2)]
+)
+def test_a_sample_has_no_picture_more_for_a_rounded_float(tmp_path: Path, low: float, high: float, values: int) -> None:
+    described = manifest().model_copy(update={"samples": 100, "dataset_size": 100})
+    store = ExemplarStore(tmp_path)
+    with store.writing(described) as writer:
+        writer.write_layer(0, arrays(sampled=np.tile(np.arange(100, dtype=np.float32), (2, 1))))
+        writer.write_pictures(pictures(100), range(100))
+    found = [exemplar.activation for exemplar in store.find("model", "layer.1").sampled(0, low, high, 100)]
+    first = round(low * 100)
+    assert found == list(range(first + values - 1, first - 1, -1))
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,9 @@ def test_damage_of_one_subject_does_not_stop_another(tmp_path: Path) -> None:
     assert store.find("two", "layer.1").statistics(0).threshold == 0.5
     with pytest.raises(InternalError, match=r"damaged or missing; remove .* and build the exemplars again$"):
         store.find("one", "layer.1")
+    with pytest.raises(InternalError):
+        store.manifests_of("one")
+    assert [one.subject for one in store.manifests_of("two")] == ["two"]
     others: list[MaiaError] = []
     assert [one.subject for one in store.manifests(others)] == ["two"]
     assert [other.reason for other in others] == ["EXEMPLARS_DAMAGED"]

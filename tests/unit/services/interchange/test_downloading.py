@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,22 @@ def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(served: Shelf,
     with pytest.raises(UnavailableError, match="cannot be downloaded: HTTP 403 Forbidden"):
         get(served, tmp_path / "b.zip")
     assert len(served.asked) == 1
+
+
+def test_a_server_that_leads_elsewhere_is_followed_by_http_alone(tmp_path: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1:9/a.zip")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UnavailableError, match=r"leads to ftp://127\.0\.0\.1:9/a\.zip, which is not http"):
+            download(f"http://127.0.0.1:{server.server_port}/a.zip", tmp_path / "a.zip", doing="", patience=QUICK)
+        server.shutdown()
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:

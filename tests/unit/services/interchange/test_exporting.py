@@ -287,6 +287,14 @@ def test_what_is_there_already_is_not_touched(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == first
 
 
+def test_a_damaged_set_of_another_model_does_not_matter(tmp_path: Path) -> None:
+    store = measured(tmp_path / "store")
+    folder = tmp_path / "store" / "sets" / "another" / "set"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{")
+    assert exported(store, tmp_path / "out")
+
+
 def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
     store = measured(tmp_path / "store")
     pack = store.find("net", "layer4").folder / "pictures.bin"

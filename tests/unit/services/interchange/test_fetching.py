@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.unit.services.interchange.shelf import Shelf
+from tests.unit.services.interchange.shelf import Shelf, shelf
 from tests.unit.services.interchange.upstream import files, noise, write
 
 from maia.services.exemplars.store import ExemplarStore
@@ -129,7 +129,31 @@ def test_a_zip_with_wrong_files_leaves_nothing_but_itself(served: Shelf, store: 
     served.files["/sets/net.zip"] = zipped(tmp_path / "all")
     with pytest.raises(PreconditionError, match=r"ids\.csv is no table of numbers"):
         get(served, store)
-    assert [path.name for path in store.root.rglob("*") if path.is_file()] == ["net.zip"]
+    assert sorted(path.name for path in store.root.rglob("*") if path.is_file()) == ["net.zip", "net.zip.url"]
+
+
+def test_a_zip_of_another_server_is_not_taken_for_this_ones(published: Shelf, store: ExemplarStore) -> None:
+    fetch(Source("net", published.url), store, keep=True, patience=QUICK)
+    (store.root / "downloads" / "net.json").unlink()
+    with shelf() as other:
+        with pytest.raises(NotFoundError, match="HTTP 404"):
+            get(other, store)
+        other.files = dict(published.files)
+        other.cuts = [500, 0, 0, 0]
+        with pytest.raises(UnavailableError):
+            get(other, store)
+        published.asked.clear()
+        assert get(published, store, sha256=hashlib.sha256(published.files["/sets/net.zip"]).hexdigest()).downloaded
+    assert published.asked == [("/sets/net.zip", "")]
+
+
+def test_what_is_no_zip_is_downloaded_again(published: Shelf, store: ExemplarStore) -> None:
+    whole = published.files["/sets/net.zip"]
+    published.files["/sets/net.zip"] = b"<html>Please log in"
+    with pytest.raises(PreconditionError, match=r"no whole zip file.*; fetch it again"):
+        get(published, store)
+    published.files["/sets/net.zip"] = whole
+    assert get(published, store).downloaded
 
 
 def test_a_zip_that_leads_outside_is_refused(served: Shelf, store: ExemplarStore, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -307,6 +308,15 @@ def _array(name: str, values: Any) -> Callable[[Path], None]:
     return lambda folder: np.save(folder / name, values)
 
 
+def _header(name: str, shape: tuple[int, ...]) -> Callable[[Path], None]:
+    def write_header(folder: Path) -> None:
+        with (folder / name).open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+
+    return write_header
+
+
 def _text(name: str, text: str) -> Callable[[Path], None]:
     def write_text(folder: Path) -> None:
         (folder / name).write_bytes(text.encode("latin-1"))
@@ -357,6 +367,10 @@ LINE = "3,2,1,0\n"
         (_array("units.npy", np.array([1.0, 2.0, 3.0])), r"units\.npy holds float64"),
         (_array("units.npy", np.array([1, 2, 1])), r"units\.npy names a unit twice"),
         (_array("units.npy", np.array([1, 2, -3])), r"units\.npy names a unit twice, or one below 0"),
+        (_array("units.npy", np.array([1, 2, 2**40])), r"units\.npy names the unit 1099511627776"),
+        (_text("thresholds.csv", "1" + " " * 5000), r"thresholds\.csv has 5001 bytes, far too many for 3 numbers"),
+        (lambda folder: (folder / "ids.csv").unlink() or os.mkfifo(folder / "ids.csv"), r"ids\.csv is no file"),  # type: ignore[func-returns-value]
+        (_header("images.npy", (2**40, 2**40, 3, 6, 5)), r"images\.npy is no array of NumPy"),
     ],
 )
 def test_wrong_files_are_one_clear_line_and_leave_nothing(
@@ -370,6 +384,23 @@ def test_wrong_files_are_one_clear_line_and_leave_nothing(
     assert caught.value.reason in {"FILES_DAMAGED", "FILES_MISSING"}
     assert "\n" not in caught.value.message
     assert not hidden(store.root)
+
+
+@pytest.mark.parametrize("name", ["layer\x1b[31m4", "layer\u202e4", os.fsdecode(b"layer\xff")])
+def test_names_that_cannot_be_printed_are_refused(name: str, tmp_path: Path, store: ExemplarStore) -> None:
+    write(tmp_path / "net" / "imagenet" / name, noise())
+    with pytest.raises(InvalidRequestError, match="control character or is no UTF-8; rename") as caught:
+        import_sets(tmp_path / "net", store)
+    assert caught.value.message.isprintable()
+    assert not hidden(store.root)
+
+
+def test_more_units_than_there_can_be_are_refused(tmp_path: Path, store: ExemplarStore) -> None:
+    folder = write(tmp_path / "net" / "imagenet" / "layer4", noise())
+    np.save(folder / "units.npy", [1, 2, 3])
+    for units, message in ((2**40, "too many"), (0, "4 units by its files, not 0")):
+        with pytest.raises(InvalidRequestError, match=message):
+            import_sets(folder, store, ImportChoice(units=units))
 
 
 def test_a_zip_renamed_to_npy_is_no_array(tmp_path: Path, store: ExemplarStore) -> None:

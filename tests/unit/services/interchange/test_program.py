@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +87,39 @@ def test_sets_are_fetched(root: Path, served: Shelf, capsys: pytest.CaptureFixtu
     assert "resnet152.zip (HTTP 404)" in capsys.readouterr().err
 
 
+def test_what_folders_are_called_cannot_steer_a_terminal(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--store", str(root / "store")]
+    assert main(["import", str(root / "in"), *store]) == 0
+    assert main(["export", str(root / "\x1b[2Jout"), "--model", "net", *store]) == 0
+    assert main(["show", "--model", "net", "--unit", "layer1:2", "--out", str(root / "\u202ea.png"), *store]) == 0
+    told = capsys.readouterr().out
+    assert ["\x1b" in told, "\u202e" in told, "\\x1b[2Jout" in told, "\\u202ea.png" in told] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_sheet_that_cannot_be_written_leaves_the_former(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ["--store", str(root / "store")]
+    assert main(["import", str(root / "in"), *store]) == 0
+    (root / "a.html").write_text("the former")
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["show", "--model", "net", "--unit", "layer1:2", "--out", str(root / "a.html"), *store]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert (root / "a.html").read_text() == "the former"
+    assert sorted(path.name for path in root.iterdir()) == ["a.html", "in", "store"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -119,18 +152,17 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 
 
 def test_the_end_of_the_parent_ends_it_and_leaves_nothing(root: Path) -> None:
-    """The import waits for a pipe that nobody writes to, as it would for a slow disk."""
-    ids = root / "in" / "net" / "imagenet" / "layer2" / "ids.csv"
-    ids.unlink()
-    os.mkfifo(ids)
+    write(root / "in" / "net" / "imagenet" / "layer3", noise(units=40_000))
     command = [sys.executable, "-m", "maia.services.interchange", "import", str(root / "in"), "--json"]
     process = subprocess.Popen(
         [*command, "--store", str(root / "store"), "--end-with-stdin"],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
     assert process.stdin is not None
-    with ids.open("w"):  # opens when the import has
+    assert process.stdout is not None
+    with process.stdout:
+        assert json.loads(process.stdout.readline())["done"] == 1
         process.stdin.close()
         assert process.wait(60) == 130
     assert not list((root / "store").rglob("*"))

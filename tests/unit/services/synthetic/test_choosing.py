@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.services.synthetic.photographs import write_coco, write_pictures
+from tests.unit.services.synthetic.photographs import coco, write_coco, write_pictures
 
 from maia.services.subject.backends.photograph_neurons.table import Mode, Rule
 from maia.services.synthetic.choosing import Photographs, candidates
@@ -33,7 +33,12 @@ def test_without_annotations_all_come_into_question(photographs: Photographs) ->
 
 
 def test_annotations_say_which_pictures_have_any_or_all_concepts(photographs: Photographs, tmp_path: Path) -> None:
-    categories = {"Dog": ["a.png", "c/d.PNG", "a.png"], "traffic  light": ["c/d.PNG", "e.png"], "sky": []}
+    categories = {
+        "Dog": ["a.png", "c/d.PNG", "a.png"],
+        "traffic  light": ["c/d.PNG", "e.png"],
+        "sky": [],
+        "fire_hydrant": ["e.png"],
+    }
     path = write_coco(tmp_path / "coco.json", [*NAMES, "elsewhere.png"], categories | {"cat": ["elsewhere.png"]})
     rules = [
         Rule.parse(Mode.MONO, "dog"),
@@ -41,8 +46,9 @@ def test_annotations_say_which_pictures_have_any_or_all_concepts(photographs: Ph
         Rule.parse(Mode.AND, "traffic light_dog"),
         Rule.parse(Mode.AND, "dog_sky"),
         Rule.parse(Mode.MONO, "cat"),
+        Rule.parse(Mode.MONO, "fire_hydrant"),
     ]
-    assert candidates(photographs, rules, path) == [[0, 2], [0, 2, 3], [2], [], []]
+    assert candidates(photographs, rules, path) == [[0, 2], [0, 2, 3], [2], [], [], [3]]
 
 
 def test_a_concept_without_a_category_is_named_with_those_that_there_are(
@@ -85,6 +91,17 @@ def test_a_file_of_another_form_is_refused(photographs: Photographs, tmp_path: P
         candidates(photographs, [Rule(Mode.MONO, ("dog",))], path)
     assert caught.value.reason == "ANNOTATIONS_INVALID"
     assert "\n" not in caught.value.message
+
+
+def test_what_is_wrong_with_annotations_is_named(photographs: Photographs, tmp_path: Path) -> None:
+    rules = [Rule(Mode.MONO, ("dog",))]
+    with pytest.raises(PreconditionError, match="there is no such file"):
+        candidates(photographs, rules, tmp_path / "none.json")
+    told = coco(NAMES, {"dog": ["a.png"]})
+    told["annotations"][0]["category_id"] = 77
+    (tmp_path / "coco.json").write_text(json.dumps(told))
+    with pytest.raises(PreconditionError, match="annotation 0 has the category_id 77, which no category has"):
+        candidates(photographs, rules, tmp_path / "coco.json")
 
 
 def test_a_folder_that_is_missing_or_has_no_picture_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from maia.services.subject.backends.photograph_neurons.detecting import Detector
 from maia.services.subject.backends.photograph_neurons.table import Mode, read_folder
 from maia.services.subject.measuring import measure
 from maia.services.subject.model import Unit
+from maia.services.synthetic import writing
 from maia.services.synthetic.creating import Created, Creation, create
 from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
 
@@ -200,6 +202,36 @@ def test_what_is_there_is_not_made_again_and_nothing_else_is_put_in_its_place(as
     Image.new("RGB", (9, 9)).save(asked.dataset / "new.png")
     assert refused(asked).reason == "OUT_EXISTS"
     assert all(np.array_equal(before[name], found) for name, found in read(asked).items())
+
+
+def test_a_long_list_of_labels_is_no_path(asked: Creation) -> None:
+    error = refused(replace(asked, labels=",".join(f"label {number} of many" for number in range(20)) + ",?"))
+    assert error.reason == "LABELS_INVALID"
+
+
+@pytest.mark.parametrize("out", ["/proc/x", "file"])
+def test_where_nothing_can_be_written_is_told_before_a_model_is_loaded(
+    asked: Creation, tmp_path: Path, out: str
+) -> None:
+    def load() -> Detector:
+        raise AssertionError
+
+    (tmp_path / "file").write_text("")
+    error = refused(replace(asked, out=tmp_path / out), load)
+    assert error.reason == "OUT_UNWRITABLE"
+    assert "name another --out" in error.message
+
+
+def test_a_full_disk_is_told_and_keeps_the_units(asked: Creation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "row_file", full)
+        error = refused(asked)
+    assert "No space left on device" in error.message
+    assert not (asked.out / "synthetic_neurons" / "mono").exists()
+    assert made(asked, PlantedDetector()).anew
 
 
 def test_a_label_file_of_somebody_elses_is_not_written_over(asked: Creation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,20 @@ def test_it_tells_what_it_does_as_lines_of_json(tmp_path: Path, capsys: Any) -> 
     assert (tmp_path / "out" / "synthetic_neurons" / "mono" / "images.npy").exists()
 
 
-def test_for_people_it_counts_on_one_line(tmp_path: Path, capsys: Any) -> None:
+def test_for_people_it_counts_on_one_line(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert run(tmp_path) == 0
     assert "\runit 1 of 1: 15 of 15 pictures" in capsys.readouterr().err
+
+
+def test_into_a_file_few_plain_lines_are_written(tmp_path: Path, capsys: Any) -> None:
+    assert run(tmp_path) == 0
+    told = capsys.readouterr().err
+    assert "\r" not in told
+    assert [line for line in told.splitlines() if line.startswith("unit")] == [
+        "unit 1 of 1: 1 of 15 pictures",
+        "unit 1 of 1: 15 of 15 pictures",
+    ]
 
 
 def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, capsys: Any) -> None:

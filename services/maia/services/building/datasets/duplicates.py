@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from maia.services.building.datasets.packed import UNREADABLE
 from maia.services.building.datasets.progress import Progress
 from maia.wire.errors import MaiaError
+from maia.wire.limits import MAX_PICTURE_BYTES
 
 _END: Final = 4096  # bytes that are compared first, at either end
 _CHUNK: Final = 1 << 20
@@ -68,7 +69,8 @@ class DuplicateSearch:
 
     def _search(self) -> dict[int, int]:
         sizes = self._pictures.sizes
-        readable = np.flatnonzero(sizes != UNREADABLE)
+        # One that is too large is left out anyway, and would take long to compare.
+        readable = np.flatnonzero((sizes != UNREADABLE) & (sizes <= MAX_PICTURE_BYTES))
         slots, _ = _shared(readable, sizes[readable].astype(np.uint64)[:, None])
         slots, firsts = self._alike(np.sort(slots), sizes, _ends, done=0)
         # The two ends of a small file are all of it.

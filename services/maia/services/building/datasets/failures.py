@@ -11,6 +11,7 @@ from typing import Final
 
 from maia.services.building.datasets.names import PassedOver, shown
 from maia.wire.errors import InvalidRequestError, MaiaError, NotFoundError, PreconditionError
+from maia.wire.limits import MAX_PICTURE_BYTES
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -81,6 +82,20 @@ def picture_missing(row: str, why: str) -> PreconditionError:
         why: Goes on after "row 3 ".
     """
     return PreconditionError(f"{row} {why}", reason="PICTURE_MISSING", metadata={"row": row})
+
+
+def refuse_too_large(size: int) -> None:
+    """Refuse a picture of more bytes than any server takes, which might not fit into memory.
+
+    Raises:
+        PreconditionError: PICTURE_TOO_LARGE.
+    """
+    if size > MAX_PICTURE_BYTES:
+        raise PreconditionError(
+            f"has {size} bytes; at most {MAX_PICTURE_BYTES} are accepted",
+            reason="PICTURE_TOO_LARGE",
+            metadata={"limit": str(MAX_PICTURE_BYTES)},
+        )
 
 
 def short(error: BaseException) -> str:

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from maia.services.building.datasets.failures import dataset_changed, refuse_too_large
+
 
 def path_in(folder: bytes, name: bytes) -> bytes:
     """Return the path of something in a folder."""
@@ -67,14 +69,22 @@ def read_at(descriptor: int, start: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def read_whole(path: bytes) -> bytes:
+def read_whole(path: bytes, size: int) -> bytes:
     """Return a regular file's bytes.
+
+    Args:
+        path: Of the file.
+        size: That it had when the dataset was opened.
 
     Raises:
         OSError: As `opened`.
+        PreconditionError: DATASET_CHANGED: it has another size by now. PICTURE_TOO_LARGE, before anything is read.
     """
     with opened(path) as descriptor:
-        return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+        if os.fstat(descriptor).st_size != size:
+            raise dataset_changed(path)
+        refuse_too_large(size)
+        return read_at(descriptor, 0, size)
 
 
 def read_parts(path: bytes, spans: Sequence[range]) -> Iterator[bytes]:

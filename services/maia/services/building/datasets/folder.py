@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from maia.services.building.datasets.failures import dataset_changed
 from maia.services.building.datasets.files import path_in, read_parts, read_whole
 from maia.services.building.datasets.listed import ListedDataset
 from maia.services.building.datasets.listing import Listing
@@ -28,12 +27,9 @@ class FolderDataset(ListedDataset):
 
         Raises:
             OSError: It cannot be read.
-            PreconditionError: DATASET_CHANGED: it has another size by now.
+            PreconditionError: DATASET_CHANGED: it has another size by now. PICTURE_TOO_LARGE.
         """
-        data = read_whole(self._path(slot))
-        if len(data) != self._listed.size(slot):
-            raise dataset_changed(self._path(slot))
-        return data
+        return read_whole(self._path(slot), self._listed.size(slot))
 
     def title(self, slot: int) -> str:
         """Return a file's path in the folder."""

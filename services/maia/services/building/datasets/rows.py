@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maia.services.building.datasets.failures import dataset_changed, picture_missing
+from maia.services.building.datasets.failures import picture_missing, refuse_too_large
 from maia.services.building.datasets.files import path_in, read_whole, status
 from maia.services.building.datasets.listed import ListedDataset
 from maia.services.building.datasets.names import shown
@@ -24,7 +24,7 @@ _BATCH: Final = 1024  # rows
 class RowsDataset(ListedDataset):
     """Rows with pictures, in their order; see `dataset.Dataset`.
 
-    A row holds its picture's bytes, or the path of a file: one that is not absolute begins at the dataset's folder.
+    A row holds its picture's bytes, or the path of a file in the dataset's folder.
     """
 
     def __init__(
@@ -64,9 +64,10 @@ class RowsDataset(ListedDataset):
         Raises:
             OSError: It is a file, which cannot be read.
             PreconditionError: PICTURE_MISSING: the row has none, or one elsewhere. DATASET_CHANGED: it is a file of
-                another size by now.
+                another size by now. PICTURE_TOO_LARGE.
         """
         size = self._listed.size(slot)  # the library takes -1 for its last row
+        refuse_too_large(size)
         data, path = self._cell(self._rows[slot][self._column])
         if data is not None:
             return data
@@ -76,10 +77,13 @@ class RowsDataset(ListedDataset):
             raise picture_missing(
                 self.title(slot), f"has its picture at {shown(os.fsencode(path[:200]))}; nothing is downloaded"
             )
-        data = read_whole(self._path(path))
-        if len(data) != size:
-            raise dataset_changed(self._path(path))
-        return data
+        file = self._path(path)
+        if file is None:
+            raise picture_missing(
+                self.title(slot),
+                f"has its picture at {shown(os.fsencode(path[:200]))}, outside the dataset's folder; it is not opened",
+            )
+        return read_whole(file, size)
 
     def title(self, slot: int) -> str:
         """Return what a row is called; the first is row 0."""
@@ -112,14 +116,18 @@ class RowsDataset(ListedDataset):
     def _file_size(self, path: str | None) -> int:
         if path is None or _is_elsewhere(path):
             return UNREADABLE
+        file = self._path(path)
         try:
-            return status(self._path(path)).st_size
+            return UNREADABLE if file is None else status(file).st_size
         except OSError:
             return UNREADABLE
 
-    def _path(self, path: str) -> bytes:
+    def _path(self, path: str) -> bytes | None:
+        """Where a file is; None outside the dataset's folder: who wrote the table may name any file of this machine."""
         encoded = os.fsencode(path)
-        return encoded if encoded.startswith(b"/") else path_in(self._folder, encoded)
+        file = os.path.normpath(encoded if encoded.startswith(b"/") else path_in(self._folder, encoded))
+        inside = (path_in(folder, b"") for folder in (self._folder, os.path.realpath(self._folder)))
+        return file if file.startswith(tuple(inside)) else None
 
     @staticmethod
     def _cell(cell: Mapping[str, Any] | bytes | None) -> tuple[bytes | None, str | None]:

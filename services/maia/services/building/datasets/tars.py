@@ -18,6 +18,7 @@ from maia.services.building.datasets.failures import (
     dataset_unsupported,
     looking_into,
     path_shown,
+    refuse_too_large,
 )
 from maia.services.building.datasets.files import open_regular, read_at
 from maia.services.building.datasets.listed import ListedDataset
@@ -54,8 +55,8 @@ class TarDataset(ListedDataset):
 
         Raises:
             InvalidRequestError: DATASET_UNSUPPORTED: an archive is compressed.
-            PreconditionError: DATASET_UNREADABLE, DATASET_EMPTY; DATASET_DAMAGED: a file is no archive, or its first
-                member is not whole.
+            PreconditionError: DATASET_UNREADABLE, DATASET_EMPTY; DATASET_DAMAGED: the only archive is none, or its
+                first member is not whole.
         """
         self._archives = archives
         self._limit = limit
@@ -83,9 +84,11 @@ class TarDataset(ListedDataset):
 
         Raises:
             OSError: The archive cannot be read.
-            PreconditionError: DATASET_CHANGED: the archive has another size by now.
+            PreconditionError: DATASET_CHANGED: the archive has another size by now. PICTURE_TOO_LARGE.
         """
-        return b"".join(self.parts(slot, [range(self._listed.size(slot))]))
+        size = self._listed.size(slot)
+        refuse_too_large(size)
+        return b"".join(self.parts(slot, [range(size)]))
 
     def title(self, slot: int) -> str:
         """Return a member's name, after that of its archive if there are several."""
@@ -129,7 +132,7 @@ class TarDataset(ListedDataset):
                     if self._full():
                         return
             except Damage as damage:
-                if not damage.position:
+                if not damage.position and len(self._archives) == 1:
                     raise dataset_damaged(path, "it is no tar archive, or not whole from its first file on") from damage
                 self._damage.append(
                     f"{path_shown(path)} is whole up to byte {damage.position} of {length}: {damage.why}; what may "

@@ -87,6 +87,20 @@ def test_a_file_of_another_size_is_another_picture(tmp_path: Path, data: bytes) 
     assert caught.value.reason == "DATASET_CHANGED"
 
 
+def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.png": b"1", "b.png": b"", "c.png": b""})
+    for name in ("b.png", "c.png"):  # each as sparse as it is large
+        os.truncate(tmp_path / name, 300_000_000_000)
+    dataset = opened(tmp_path)
+    assert dataset.duplicates == {}
+    with pytest.raises(PreconditionError, match="has 300000000000 bytes; at most 33554432 are accepted") as caught:
+        dataset.read(1)
+    assert caught.value.reason == "PICTURE_TOO_LARGE"
+    os.truncate(tmp_path / "a.png", 300_000_000_000)
+    with pytest.raises(PreconditionError, match="has changed"):
+        dataset.read(0)
+
+
 def test_a_file_that_became_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.png": b"1"})
     dataset = opened(tmp_path)

@@ -202,6 +202,7 @@ def test_a_column_of_plain_bytes_will_do(tmp_path: Path, kind: pa.DataType) -> N
 
 def test_rows_may_name_files(tmp_path: Path) -> None:
     write_files(tmp_path / "set", {"pics/a.png": b"a", "b.png": b"b"})
+    write_files(tmp_path / "other", {"d.png": b"somebody's own"})
     paths = [
         "pics/a.png",
         str(tmp_path / "set" / "b.png"),
@@ -210,18 +211,20 @@ def test_rows_may_name_files(tmp_path: Path) -> None:
         "/dev/zero",
         None,
         "a\0.png",
+        "../other/d.png",
     ]
     cells: list[object] = [{"bytes": None, "path": path} for path in paths]
     cells.append({"bytes": b"a", "path": "gone.png"})
     dataset = opened(table(tmp_path / "set" / "t.parquet", cells), tmp_path / "store")
-    assert (dataset.read(0), dataset.read(1), dataset.read(7)) == (b"a", b"b", b"a")
-    assert dataset.duplicates == {7: 0}
+    assert (dataset.read(0), dataset.read(1), dataset.read(8)) == (b"a", b"b", b"a")
+    assert dataset.duplicates == {8: 0}
     with pytest.raises(FileNotFoundError):
         dataset.read(2)
     with pytest.raises(PreconditionError, match=r"at https://example\.org/c\.png; nothing is downloaded"):
         dataset.read(3)
-    with pytest.raises(OSError, match="not a regular file"):
-        dataset.read(4)
+    for slot in (4, 7):
+        with pytest.raises(PreconditionError, match="outside the dataset's folder; it is not opened"):
+            dataset.read(slot)
     with pytest.raises(PreconditionError, match="no picture"):
         dataset.read(5)
     with pytest.raises(PreconditionError, match=r"a\\x00\.png"):

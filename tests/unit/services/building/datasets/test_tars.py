@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.services.building.datasets.trees import write_tar
 
+from maia.services.building.datasets import failures
 from maia.services.building.datasets.tars import TarDataset
 from maia.wire.errors import InvalidRequestError, PreconditionError
 
@@ -198,6 +199,23 @@ def test_what_is_no_tar_at_all_is_an_error(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(PreconditionError, match="no tar archive") as caught:
         opened(tmp_path / "a.tar")
     assert caught.value.reason == "DATASET_DAMAGED"
+
+
+def test_a_broken_tar_among_good_ones_is_told(tmp_path: Path) -> None:
+    good = write_tar(tmp_path / "b.tar", [("1.png", b"1")])
+    (tmp_path / "a.tar").write_bytes(b"")
+    (tmp_path / "c.tar").write_bytes(good.read_bytes()[:300])
+    dataset = opened(tmp_path / "a.tar", good, tmp_path / "c.tar")
+    assert [data for _, data in contents(dataset)] == [b"1"]
+    assert ["a.tar is whole up to byte 0 of 0" in dataset.notes[0], "c.tar" in dataset.notes[1]] == [True, True]
+
+
+def test_what_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = opened(write_tar(tmp_path / "a.tar", [("1.png", b"1" * 9), ("2.png", b"2")]))
+    monkeypatch.setattr(failures, "MAX_PICTURE_BYTES", 8)
+    with pytest.raises(PreconditionError, match="has 9 bytes"):
+        dataset.read(0)
+    assert dataset.read(1) == b"2"
 
 
 def test_a_tar_without_pictures_says_what_is_in_it(tmp_path: Path) -> None:

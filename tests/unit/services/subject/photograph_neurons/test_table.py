@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maia.services.subject.backends.photograph_neurons.table import Mode, Rule, read_folder, read_labels
+from maia.services.subject.backends.photograph_neurons.table import Mode, Rule, read_file, read_folder, read_labels
 from maia.wire.errors import PreconditionError
 
 
@@ -46,7 +46,7 @@ def test_in_a_mono_label_an_underscore_is_a_space() -> None:
 
 def test_without_labels_it_is_said_how_to_make_them(tmp_path: Path) -> None:
     for folder in (None, tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(PreconditionError, match=r"maia\.services\.synthetic create") as caught:
+        with pytest.raises(PreconditionError, match="make them by: maia synthetic create") as caught:
             read_folder(folder)
         assert caught.value.reason == "LABELS_MISSING"
 
@@ -73,6 +73,15 @@ def test_a_label_that_cannot_be_looked_for_is_refused_without_being_quoted(
         read_folder(tmp_path)
     assert caught.value.reason == "LABELS_INVALID"
     assert "secret" not in caught.value.message
+
+
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "mono.json").write_text('[{"label": "dog"}, {"label": "\\ud800 cat"}]')
+    with pytest.raises(PreconditionError, match="label of entry 1 is no text") as caught:
+        read_folder(tmp_path)
+    caught.value.message.encode()
+    with pytest.raises(PreconditionError, match="there is no such file"):
+        read_file(tmp_path / "none.json", Mode.MONO)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ def read_labels(path: Path) -> list[str]:
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise labels_invalid(path, "there is no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise labels_invalid(path, f"it is no JSON ({type(error).__name__})") from None
     if not isinstance(entries, list) or not entries:
@@ -115,6 +117,8 @@ def read_labels(path: Path) -> list[str]:
         label = entry.get("label") if isinstance(entry, dict) else None
         if not isinstance(label, str):
             raise labels_invalid(path, f'entry {number} is no object with a text under "label"')
+        if not label.isascii() and any("\ud800" <= letter <= "\udfff" for letter in label):
+            raise labels_invalid(path, f"the label of entry {number} is no text: it has half of a surrogate pair")
         labels.append(label)
     return labels
 
@@ -134,7 +138,7 @@ def label_invalid(label: str, why: str) -> PreconditionError:
 def _missing(what: str, folder: str) -> InvalidRequestError:
     files = ", ".join(f"{mode}.json" for mode in Mode)
     return PreconditionError(
-        f"{what}: a folder with {files}, or some of them; make them by: python -m maia.services.synthetic create",
+        f"{what}: a folder with {files}, or some of them; make them by: maia synthetic create",
         reason="LABELS_MISSING",
         metadata={"labels": folder},
     )
