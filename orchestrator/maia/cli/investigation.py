@@ -49,7 +49,7 @@ from maia.orchestrator.tasks import Task, load_task, read_task_file
 from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
 from maia.wire.logs import configure_logs
-from maia.wire.ray_cluster import LOCAL, ray_module
+from maia.wire.ray_cluster import LOCAL, check_address, ray_module
 
 log = structlog.stdlib.get_logger("maia.cli")
 
@@ -279,10 +279,9 @@ class Investigation:
             )
 
         async def on_ray(todo: Sequence[UnitName], settings: RunSettings) -> BatchResult:
-            address = config.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
             return await run_ray_batch(
                 todo,
-                Cluster(where.addresses, agent_of(config), sandbox_of(config), address),
+                Cluster(where.addresses, agent_of(config), sandbox_of(config), cluster_address(config)),
                 settings,
                 jobs=config.jobs,
                 listener=self,
@@ -291,7 +290,6 @@ class Investigation:
             )
 
         if config.engine == "ray":
-            ray_module()  # says now that it is not installed
             yield on_ray
             return
         async with self._lab(where) as lab:
@@ -344,6 +342,9 @@ async def investigate(config: Config, request: Request) -> int:
     task = task_of(config, request.question)
     await check_names(config)
     check_writable(config.out, "--out")
+    if config.engine == "ray":
+        ray_module()
+        check_address(cluster_address(config))
     if request.up:
         check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
     with Progress(Console(stderr=True)) as progress:
@@ -450,6 +451,11 @@ def agent_of(config: Config) -> AgentSettings:
         prices=config.prices,
         context_tokens=config.context_tokens,
     )
+
+
+def cluster_address(config: Config) -> str:
+    """Return where the Ray cluster is."""
+    return config.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def sandbox_of(config: Config) -> SandboxSettings:

@@ -141,10 +141,14 @@ def run(
     from maia.cli.chunks import Chunk
     from maia.cli.command_line import CommandLine
     from maia.cli.config import load_config
+    from maia.wire.ray_cluster import before_grpc
+
+    settings = load_config({name: value for name, value in given.items() if name not in _APART})
+    if settings.engine == "ray":
+        before_grpc()
     from maia.cli.investigation import Request, investigate
     from maia.cli.units import Wish
 
-    settings = load_config({name: value for name, value in given.items() if name not in _APART})
     request = Request(
         wishes=[Wish.of(model, unit_mode, units=units, file=unit_file_path, count=num_of_units)],
         chunk=Chunk.of(total_chunks, chunk_id),

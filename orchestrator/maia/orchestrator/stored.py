@@ -1,8 +1,8 @@
 """Copies of journals in an object store, from which another machine goes on.
 
 A store is any address that fsspec knows: s3://, gs://, file://, memory://. A unit's journal and pictures lie there
-under the path that they have in the folder of results, pictures before the line that names them. Objects cannot be appended
-to, so the whole journal is written each time; what it held is always the beginning of what it holds.
+under the path that they have in the folder of results, pictures before the line that names them. Objects cannot be
+appended to, so the whole journal is written each time; what it held is always the beginning of what it holds.
 """
 
 from __future__ import annotations
@@ -226,13 +226,32 @@ async def investigate_stored(
     """
     out, folder = settings.out, settings.folder(unit)
     await asyncio.to_thread(store.sync, out, folder)
-    own, rounds, over = Pause(), asyncio.Event(), False
+    own = Pause()
+    async with _copied(store, out, folder, own) as round_over, _passed_on(pause, own):
 
-    def heard(event: Event) -> None:
-        if isinstance(event, UserMessage):  # what a round has given; the next one begins
-            rounds.set()
-        if on_event is not None:
-            on_event(event)
+        def heard(event: Event) -> None:
+            if isinstance(event, UserMessage):  # what a round has given; the next one begins
+                round_over()
+            if on_event is not None:
+                on_event(event)
+
+        ended = await investigate_unit(unit, lab, settings, heard, pause=own)
+    try:
+        await asyncio.to_thread(store.push, out, folder)
+    except JournalError:
+        if isinstance(ended, Finished):  # else it is stopped already, and says why
+            raise
+    return ended
+
+
+@asynccontextmanager
+async def _copied(store: JournalStore, out: Path, folder: Path, pause: Pause) -> AsyncIterator[Callable[[], None]]:
+    """Yield what has a journal copied; an interrupted run's is copied once more.
+
+    A copy that has begun comes to its end, since one that was left behind could overwrite a later one. When the store
+    fails, the pause is asked for.
+    """
+    rounds, over = asyncio.Event(), False
 
     async def copy() -> None:
         while True:
@@ -243,27 +262,20 @@ async def investigate_stored(
             try:
                 await asyncio.to_thread(store.push, out, folder)
             except MaiaError as error:
-                own.ask(error.message)
+                pause.ask(error.message)
 
     copying = asyncio.create_task(copy())
+    interrupted = True
     try:
-        async with _passed_on(pause, own):
-            ended = await investigate_unit(unit, lab, settings, heard, pause=own)
-    except asyncio.CancelledError:
-        over = True
-        await _let_end(copying, rounds)
-        with contextlib.suppress(MaiaError):  # the journal is here
-            await asyncio.to_thread(store.push, out, folder)
-        raise
+        yield rounds.set
+        interrupted = False
     finally:
         over = True
-        await _let_end(copying, rounds)
-    try:
-        await asyncio.to_thread(store.push, out, folder)
-    except JournalError:
-        if isinstance(ended, Finished):
-            raise
-    return ended
+        rounds.set()
+        await asyncio.wait([copying])
+        if interrupted:
+            with contextlib.suppress(MaiaError):  # the journal is here
+                await asyncio.to_thread(store.push, out, folder)
 
 
 @asynccontextmanager
@@ -281,12 +293,6 @@ async def _passed_on(pause: Pause | None, own: Pause) -> AsyncIterator[None]:
     finally:
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
-
-
-async def _let_end(copying: asyncio.Task[None], rounds: asyncio.Event) -> None:
-    """Let a copy come to its end: one that was left behind could overwrite a later one."""
-    rounds.set()
-    await asyncio.wait([copying])
 
 
 def _whole(folder: Path) -> bytes:

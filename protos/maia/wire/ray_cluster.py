@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from maia.wire.errors import InvalidRequestError, PreconditionError
 
-__all__ = ["LOCAL", "connected", "ray_module"]
+__all__ = ["LOCAL", "before_grpc", "check_address", "connected", "ray_module"]
 
 LOCAL: Final = "local"
 """The address of a cluster of this machine alone, which ends with the command."""
@@ -30,6 +30,11 @@ _SETTINGS: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as future versions, which the present one warns of
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # it would try for a quarter of an hour to reach what is no Ray
 }
+
+
+def before_grpc() -> None:
+    """Have gRPC say nothing when Ray starts processes beside it; to be called before gRPC is imported."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def ray_module() -> Any:  # noqa: ANN401  (a module that may not be there)
@@ -91,19 +96,31 @@ def _handlers_kept() -> Iterator[None]:
 
 def _reach(address: str) -> None:
     """Knock at an address: Ray itself would wait long for one that does not answer."""
+    check_address(address)
     if address in _FOUND:
         return
     host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from error
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address of a cluster, before anything is started.
+
+    Raises:
+        InvalidRequestError: RAY_ADDRESS_INVALID.
+    """
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    if address in _FOUND:
+        return
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise InvalidRequestError(
             f"{address!r:.200} is no address of a Ray cluster; give HOST:PORT, ray://HOST:PORT, auto or local",
             reason="RAY_ADDRESS_INVALID",
             metadata={"address": address[:200]},
         )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
 
 
 def _unreachable(address: str, why: str) -> PreconditionError:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from maia.cli.config import Config, load_config
 from maia.cli.errors import CommandError
 from maia.cli.investigation import agent_of, check_names
-from maia.cli.main import app
+from maia.cli.main import app, main
 from maia.orchestrator.agents.models import facts_of
 from maia.wire.errors import MaiaError
 
@@ -131,3 +131,21 @@ def test_the_help_teaches_budgets_and_maias_own_flags_are_known() -> None:
         "local-NAME",
     ):
         assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--engine", "ray", "--ray-address", "nonsense"), "'nonsense' is no address of a Ray cluster; give HOST:PORT"),
+        (("--journal-store", "results"), "'results' is no address of a store; give one such as s3://BUCKET/FOLDER"),
+        (("--engine", "rey"), "--engine: input should be 'local' or 'ray', not 'rey'"),
+    ],
+)
+def test_where_units_run_is_refused_before_anything_starts(
+    flags: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    assert main(["run", "--model", "scene-neurons", "--units", "mono=10", *flags]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
