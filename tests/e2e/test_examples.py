@@ -185,7 +185,7 @@ def up(maia: Maia) -> Iterator[dict[str, str]]:
 def test_the_notebook(maia: Maia, up: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**maia.environment, **up}.items():
         monkeypatch.setenv(name, value)
-    notebook = nbformat.read(EXAMPLES / "demo.ipynb", as_version=4)
+    notebook = nbformat.read(EXAMPLES / "demo.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
     shutil.copy(EXAMPLES / "own_task.toml", maia.folder)
     # In a kernel of its own, started by the interpreter of the tests; its folder takes the results.
