@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from maia.cli.batch_view import BatchView
 from maia.cli.chunks import Chunk
 from maia.cli.command_line import CommandLine
 from maia.cli.config import Config
-from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED, CommandError
+from maia.cli.errors import DONE, INTERRUPTED, UNITS_FAILED
 from maia.cli.exemplar_sets import build_sets
 from maia.cli.finished import ENDED, REPLACED, earlier_result, set_aside
 from maia.cli.folders import check_writable
@@ -29,10 +28,9 @@ from maia.cli.isolation import UNISOLATED
 from maia.cli.progress import Progress
 from maia.cli.results import canonical, results_console, show_answers, show_failures, show_table, truth_of
 from maia.cli.servers import Deployment, connected, deployment
+from maia.cli.setup import agent_of, check_names, cluster_address, sandbox_of, task_of
 from maia.cli.units import Wish
 from maia.cli.words import counted
-from maia.orchestrator.agents.models import facts_of, require_price
-from maia.orchestrator.agents.settings import BackboneKeys, BackboneSettings
 from maia.orchestrator.batch import BatchResult, run_batch
 from maia.orchestrator.budget import BatchBudget, Budget
 from maia.orchestrator.clients import Servers, Terms
@@ -45,11 +43,11 @@ from maia.orchestrator.report.index import INDEX
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
 from maia.orchestrator.stored import JournalStore
-from maia.orchestrator.tasks import Task, load_task, read_task_file
+from maia.orchestrator.tasks import Task
 from maia.orchestrator.tasks.units import refuse_units
-from maia.orchestrator.wiring import AgentSettings, Lab, SandboxSettings, open_lab
+from maia.orchestrator.wiring import Lab, open_lab
 from maia.wire.logs import configure_logs
-from maia.wire.ray_cluster import LOCAL, check_address, ray_module
+from maia.wire.ray_cluster import check_address, ray_module
 
 log = structlog.stdlib.get_logger("maia.cli")
 
@@ -388,41 +386,6 @@ async def _conclude(config: Config, investigation: Investigation, progress: Prog
         raise refused
 
 
-async def check_names(config: Config) -> None:
-    """Refuse an agent or describer that does not exist, a missing key or price, before anything starts.
-
-    Raises:
-        UnknownAgentError: Also of a describer; the message lists the valid forms.
-        MissingKeyError: The message names the variable.
-        InvalidRequestError: The file of --prices is none; a money budget for a model whose price is not known.
-        CommandError: There is no journal to replay.
-    """
-    agent = agent_of(config)
-    facts_of(config.agent, config.prices)  # says now that the file is none
-    try:
-        await agent.open().aclose()
-    except JournalError as error:
-        raise CommandError(error.message, reason=error.reason) from error
-    describing = agent.open_describer()
-    if describing is not None:
-        await describing.backbone.aclose()
-    for flag, text in (("budget", config.budget), ("batch-budget", config.batch_budget)):
-        if Budget.parse(text).usd is not None:
-            for name in dict.fromkeys((config.agent, agent.describer_name or config.agent)):
-                require_price(name, config.prices, f"--{flag} {text}")
-
-
-def task_of(config: Config, question: str = "") -> Task:
-    """Return the task that the settings name.
-
-    Raises:
-        NotFoundError: There is no such task; the message names those that exist.
-        InvalidRequestError: The task file cannot be used; the message says why.
-        PreconditionError: The task takes a question, and there is none.
-    """
-    return read_task_file(config.task_file) if config.task_file else load_task(config.task, question=question)
-
-
 async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = None) -> list[UnitName]:
     """Return the units of a wish.
 
@@ -437,42 +400,6 @@ async def chosen(servers: Servers, wish: Wish, seed: int, task: Task | None = No
     if task is not None:
         refuse_units(task, info, found)
     return [UnitName(info.name, layer, index) for layer, indices in found.items() for index in indices]
-
-
-def agent_of(config: Config) -> AgentSettings:
-    """Return which backbones are asked, and how."""
-    return AgentSettings(
-        name=config.agent,
-        base_url=config.base_url,
-        keys=keys_of(config),
-        backbone=BackboneSettings(max_tokens=config.max_tokens, limit_field=config.limit_field),
-        describer=config.describer,
-        describer_base_url=config.describer_base_url,
-        prices=config.prices,
-        context_tokens=config.context_tokens,
-    )
-
-
-def cluster_address(config: Config) -> str:
-    """Return where the Ray cluster is."""
-    return config.ray_address or os.environ.get("RAY_ADDRESS") or LOCAL
-
-
-def sandbox_of(config: Config) -> SandboxSettings:
-    """Return where code is run."""
-    return SandboxSettings(
-        config.cache_dir,
-        tier=config.sandbox_tier,
-        address=config.sandbox_address,
-        allow_unisolated=config.allow_unisolated,
-    )
-
-
-def keys_of(config: Config) -> BackboneKeys:
-    """Return the vendors' keys."""
-    return BackboneKeys(
-        anthropic=config.anthropic_api_key, openai=config.openai_api_key, compatible=config.compatible_api_key
-    )
 
 
 def show(

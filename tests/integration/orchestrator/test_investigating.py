@@ -268,7 +268,7 @@ async def test_an_unfinished_unit_says_why_and_goes_on_where_it_was(desk: Desk) 
     assert paused.page.exists()
 
     (other,) = await desk.investigate({"mono": [0]}, seed=5)
-    assert "the seed was 0 and is 5" in other.reason  # not what the earlier process has ended with
+    assert "the seed was '0' and is '5'" in other.reason  # not what the earlier process has ended with
 
     desk.will_say(CONCLUSION)
     (finding,) = await desk.investigate({"mono": [0]})

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from maia.cli.config import Config, load_config
 from maia.cli.errors import CommandError
-from maia.cli.investigation import agent_of, check_names
 from maia.cli.main import app, main
+from maia.cli.setup import agent_of, check_names
 from maia.orchestrator.agents.models import facts_of
 from maia.wire.errors import MaiaError
 
