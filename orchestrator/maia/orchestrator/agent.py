@@ -24,6 +24,9 @@ from maia.orchestrator.tasks import Task
 FINAL_REPLIES: Final = 2
 """Replies after the last round: one to conclude, one to mend its form. Then the run ends."""
 
+_ROOM_PATIENCE_S: Final = 300.0
+"""How long a reply, which is paid for, waits for room on a full disk."""
+
 _EMPTY: Final = "(empty reply)"  # vendors refuse an assistant's message without text
 
 
@@ -143,7 +146,7 @@ class Agent:
             stop_reason=reply.stop_reason,
             usd=self.cost(reply.usage),
         )
-        await self.record.journal.put(event)
+        await self.record.journal.put(event, patience_s=_ROOM_PATIENCE_S)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:

@@ -34,9 +34,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+import structlog
+
 from maia.orchestrator.conversation import Picture
-from maia.orchestrator.errors import LOCKED, JournalError, refused
+from maia.orchestrator.errors import DISK_FULL, LOCKED, JournalError, refused
 from maia.orchestrator.events import DescriberReply, Event, Resumed, event_adapter
+
+log = structlog.stdlib.get_logger("maia.journal")
 
 FORMAT: Final = 2
 """Of the lines that are written. Format 1 knew no run that goes on in another process; it is read all the same."""
@@ -46,6 +50,9 @@ FILE_NAME: Final = "journal.jsonl"
 IMAGES: Final = "images"
 WRITER: Final = ".writer"
 """Names the process that holds the journal's lock. What a killed one leaves here locks nobody out: the lock decides."""
+
+ROOM_PAUSE_S: Final = 2.0
+"""Between two looks for room on a full disk."""
 
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
@@ -161,15 +168,28 @@ class JournalWriter:
     ) -> None:
         self.close()
 
-    async def put(self, event: Event) -> None:
+    async def put(self, event: Event, *, patience_s: float = 0.0) -> None:
         """Write one event, tell the listeners, and return when it, and all before it, would survive a power cut.
 
         The event loop does not wait for the disk.
 
+        Args:
+            event: As of `append`.
+            patience_s: How long to wait for room on a full disk: of what is paid for.
+
         Raises:
             JournalError: The disk refuses.
         """
-        self.append(event)
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                self.append(event)
+                break
+            except JournalError as error:
+                if error.reason != DISK_FULL or time.monotonic() >= until:
+                    raise
+                log.warning("the disk is full; what has arrived waits for room", folder=str(self.folder))
+            await asyncio.sleep(min(ROOM_PAUSE_S, patience_s))
         pictures, self._unsynced = self._unsynced, []
         try:
             await _off_the_loop(partial(self._sync, pictures))

@@ -295,3 +295,24 @@ async def test_a_full_disk_is_told_by_what_is_put_and_stored(tmp_path: Path) -> 
         with pytest.raises(JournalError, match="cannot be written"):
             await journal.store([Picture(b"x" * 100_000, "image/png", 1, 1)])
     assert list((tmp_path / "images").iterdir()) == []
+
+
+async def test_what_is_paid_for_waits_for_room_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maia.orchestrator.journal.ROOM_PAUSE_S", 0.0)
+    refusals = [OSError(errno.ENOSPC, "No space left on device")] * 2
+    with JournalWriter(tmp_path) as journal:
+        write, heard = journal._write, list[Event]()
+        journal.listeners.append(heard.append)
+
+        def refuse_at_first(line: bytes) -> None:
+            if refusals:
+                raise refusals.pop()
+            write(line)
+
+        monkeypatch.setattr(journal, "_write", refuse_at_first)
+        await journal.put(EVENTS[0], patience_s=60)
+        assert len(heard) == 1
+        refusals.append(OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(JournalError, match="make room"):
+            await journal.put(EVENTS[1])
+    assert [event.kind for event in JournalReader(tmp_path).events] == ["block_started"]
