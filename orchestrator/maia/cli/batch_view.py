@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -83,6 +85,10 @@ class BatchView:
         """Units at work."""
         return list(self._running)
 
+    def standing(self, unit: UnitName) -> Standing:
+        """Where a unit at work stands."""
+        return self._running[unit]
+
     def start(self) -> None:
         """Begin to show."""
         self._since = time.monotonic()
@@ -155,7 +161,7 @@ class BatchView:
         for standing in standings:
             grid.add_row(
                 self._spinner,
-                Text(visible(str(standing.unit))),
+                _Tail(visible(str(standing.unit))),
                 Text(standing.rounds, style="cyan"),
                 Text(visible(standing.doing)),
                 Text(clock(standing.seconds), style="dim"),
@@ -224,6 +230,24 @@ class BatchView:
         console = self.progress.console
         console.rule(Text(visible(f"{whose}{who}")), align="left", style="dim")
         console.print(Text(visible(text), style=style), soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """A line that is cut at its front: units of one model differ at the end of their names."""
+
+    text: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, cell_len(self.text)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        text = self.text
+        if cell_len(text) > options.max_width:
+            while text and cell_len(text) >= options.max_width:
+                text = text[1:]
+            text = f"…{text}"
+        yield Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _whole(line: str) -> Text:

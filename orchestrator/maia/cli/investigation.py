@@ -208,11 +208,24 @@ class Investigation:
         self._view.pausing()
 
     def _note_interrupted(self, todo: Sequence[UnitName]) -> None:
-        """Those at work have no page, which would take its time, but a journal that says where they were."""
+        """Those at work have no page, which would take its time; the view knows how far they were."""
         self.stopped = True
         for unit in self._view.running:
-            folder = self._folder(unit)
-            self.results.setdefault(unit, UnitResult(folder, unit, self.config.agent, "interrupted"))
+            standing = self._view.standing(unit)
+            spent = standing.spent
+            result = UnitResult(
+                self._folder(unit),
+                unit,
+                self.config.agent,
+                "interrupted",
+                rounds=standing.round,
+                tool_calls=spent.calls,
+                seconds=max(standing.seconds, spent.seconds),
+                usage=dict(spent.usage),
+                usd=spent.usd,
+                pictures=spent.pictures,
+            )
+            self.results.setdefault(unit, result)
         self.not_begun = sum(unit not in self.results for unit in todo)
 
     def _sort_out(self, units: Sequence[UnitName]) -> list[UnitName]:

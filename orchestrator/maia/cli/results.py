@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from maia.cli.command_line import CommandLine
 from maia.cli.words import clock, counted
+from maia.orchestrator.budget import Budget
 from maia.orchestrator.errors import OTHER_RUN, JournalError
 from maia.orchestrator.events import UnitName
 from maia.orchestrator.report import UnitResult
@@ -71,7 +72,7 @@ def show_table(console: Console, results: Sequence[UnitResult]) -> None:
         table.add_row(*cells)
     console.print(table)
     if paid:
-        console.print(Text(f"{sum(result.tokens for result in results):,} tokens, {_cost(results)}"))
+        console.print(Text(f"{sum(result.tokens for result in results):,} tokens{_cost(results)}"))
     judged = [result for result in results if result.matched is not None]
     if judged:
         right = sum(result.matched is True for result in judged)
@@ -128,6 +129,16 @@ def show_failures(
             again.going_on() if again else None,
             "maia run with the same flags goes on with these, and leaves finished units as they are.",
         )
+    spent = [result for result in undecided if result.out_of_budget]
+    if spent:
+        larger = _doubled(again.flags) if again else {}
+        _show_command(
+            console,
+            "To investigate anew those whose budget was spent, with a larger one:",
+            again.anew((result.unit for result in spent), **larger) if again and larger else None,
+            "A larger --budget or --batch-budget may lead to a conclusion; --fresh investigates finished units again.",
+        )
+    undecided = [result for result in undecided if not result.out_of_budget]
     if undecided:
         most = max(result.rounds for result in undecided)
         _show_command(
@@ -138,6 +149,12 @@ def show_failures(
             else None,
             "More --max-rounds may lead to a conclusion; --fresh investigates finished units again.",
         )
+
+
+def _doubled(flags: Mapping[str, object]) -> dict[str, str]:
+    """The budgets among a command's flags, each limit twice as high; which of them was spent, no result tells."""
+    budgets = {name: flags.get(name) for name in ("budget", "batch_budget")}
+    return {name: str(Budget.parse(text).times(2)) for name, text in budgets.items() if isinstance(text, str) and text}
 
 
 def _show_command(console: Console, what_for: str, command: str | None, otherwise: str) -> None:
@@ -157,9 +174,12 @@ def why(result: UnitResult) -> str:
 
 
 def _cost(results: Sequence[UnitResult]) -> str:
-    known = sum(result.usd for result in results if result.usd is not None)
-    unknown = sum(result.tokens > 0 and result.usd is None for result in results)
-    return money(known) + (f" and the unknown cost of {counted(unknown, 'unit')}" if unknown else "")
+    paid = [result.usd for result in results if result.tokens]
+    known = [usd for usd in paid if usd is not None]
+    if not known:
+        return ""
+    unknown = len(paid) - len(known)
+    return f", {money(sum(known))}" + (f" and the unknown cost of {counted(unknown, 'unit')}" if unknown else "")
 
 
 def _label(result: UnitResult) -> Text:

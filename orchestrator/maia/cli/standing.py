@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from maia.orchestrator.budget import Spending
 from maia.orchestrator.events import (
     BackboneReply,
     BlockEnded,
@@ -29,6 +30,7 @@ class Standing:
         started: On the monotonic clock.
         round: The one at work, 0 before the first reply.
         doing: What is being waited for.
+        spent: Since this command began with it.
     """
 
     unit: UnitName
@@ -38,10 +40,12 @@ class Standing:
     agent: str = "the agent"
     round: int = 0
     doing: str = "opening a session"
+    spent: Spending = field(default_factory=Spending)
 
     def note(self, event: Event) -> bool:
         """Take in an event; tell whether a new round began."""
         before = self.round
+        self.spent.note(event)
         match event:
             case RunStarted():
                 self.agent = event.agent

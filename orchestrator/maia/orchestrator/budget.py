@@ -66,6 +66,16 @@ class Budget:
             minutes=limits.get("minutes"),
         )
 
+    def times(self, factor: int) -> Budget:
+        """Return the same limits, each so many times as high."""
+        limits = {name: getattr(self, name) for name in _NAMES}
+        return Budget(**{name: limit and limit * factor for name, limit in limits.items()})
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        limits = [(name, getattr(self, name)) for name in _NAMES]
+        return ",".join(f"{name}={_plain(limit)}" for name, limit in limits if limit is not None)
+
 
 _NAMES: Final = tuple(each.name for each in fields(Budget))
 _written: Final = f"for example {_EXAMPLE}"
@@ -262,6 +272,11 @@ def _number(name: str, value: str) -> float:
         kind = "positive number" if name in ("usd", "minutes") else "positive whole number"
         raise _invalid(f"the budget {name} is {value!r}; it must be a {kind}, {_written}")
     return number
+
+
+def _plain(limit: float) -> str:
+    """Without an exponent or a point that says nothing."""
+    return str(int(limit)) if float(limit).is_integer() else str(limit)
 
 
 def _whole(number: float | None) -> int | None:

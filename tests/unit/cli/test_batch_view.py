@@ -72,6 +72,27 @@ def test_no_row_folds_and_the_table_fits_the_screen(width: int, height: int, run
     assert hidden == ("" if rows == running else f"  … and {running - rows} more running"[:width]) or width < 40
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_row_keeps_what_tells_units_apart(width: int) -> None:
+    shown = view(2, width=width)
+    units = [UnitName("synthetic-neurons-of-photographs", "layer4", index) for index in (12, 13)]
+    for unit in units:
+        shown.unit_started(unit)
+    rows = [line for line in table(shown) if "layer4" in line]
+    assert "layer4:12 " in rows[0]
+    assert "layer4:13 " in rows[1]
+    assert all("…" in row for row in rows)
+
+
+def test_where_a_unit_stands_tells_what_it_has_spent() -> None:
+    shown = view(1)
+    shown.unit_started(UNITS[0])
+    shown.unit_event(UNITS[0], replace(reply(3, input=20, output=5), usd=0.5))
+    shown.unit_event(UNITS[0], ToolCalled(block=1, call=4, tool="tools.text2image", arguments=[], digest=""))
+    standing = shown.standing(UNITS[0])
+    assert (standing.round, standing.spent.calls, standing.spent.tokens, standing.spent.usd) == (3, 4, 25, 0.5)
+
+
 def test_the_sums_tell_what_waits_runs_and_has_ended() -> None:
     shown = view(8, width=120, already=3)
     for unit in UNITS[:6]:

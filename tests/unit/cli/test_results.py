@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
+from tests.unit.orchestrator.report.conftest import Run
 
 from maia.cli.command_line import CommandLine
 from maia.cli.results import canonical, show_failures, show_table, truth_of
-from maia.orchestrator.events import UnitName
-from maia.orchestrator.report import UnitResult
+from maia.orchestrator.events import TextPart, UnitName, UserMessage
+from maia.orchestrator.report import UnitResult, collect
 from maia.services.scenes.labels import canonical_label
 
 UNIT = UnitName("scene-neurons", "mono", 3)
@@ -98,3 +100,39 @@ def test_nothing_is_said_where_all_is_well() -> None:
     console = plain()
     show_failures(console, [result()], again=CommandLine("run"))
     assert shown(console) == ""
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ([None, None], "2,200 tokens"),
+        ([0.5, None], "2,200 tokens, $0.50 and the unknown cost of 1 unit"),
+        ([0.5, 1.0], "2,200 tokens, $1.50"),
+    ],
+)
+def test_money_is_said_as_far_as_it_is_known(prices: list[float | None], said: str) -> None:
+    console = plain()
+    rows = [result("interrupted", usd=0.0), *(result(usage={"input": 1100}, usd=usd) for usd in prices)]
+    show_table(console, rows)
+    assert shown(console).splitlines()[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"budget": "tokens=500000,usd=0.25"}, "--budget tokens=1000000,usd=0.5 --units mono=3 --fresh"),
+        ({"batch_budget": "minutes=30"}, "--batch-budget minutes=60 --units mono=3 --fresh"),
+        ({}, "A larger --budget or --batch-budget may lead to a conclusion; "),
+    ],
+)
+def test_where_the_budget_was_spent_more_rounds_are_not_the_advice(
+    tmp_path: Path, flags: dict[str, str], said: str
+) -> None:
+    run = Run(tmp_path, UNIT)
+    run.append(UserMessage(round=1, why="results", parts=[TextPart("conclude")], budget="spent"))
+    run.give_up()
+    console = plain()
+    show_failures(console, [collect(tmp_path)], again=CommandLine("run", {"model": "m", **flags}))
+    assert "its budget was spent" in shown(console)
+    assert said in shown(console)
+    assert "max-rounds" not in shown(console)

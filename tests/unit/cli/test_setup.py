@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from maia.cli.config import Config, load_config
 from maia.cli.errors import CommandError
+from maia.cli.investigation import Investigation, Request
 from maia.cli.main import app, main
-from maia.cli.setup import agent_of, check_names
+from maia.cli.progress import Progress
+from maia.cli.setup import agent_of, check_names, task_of
 from maia.orchestrator.agents.models import facts_of
+from maia.orchestrator.events import BackboneReply, ToolCalled, UnitName
 from maia.wire.errors import MaiaError
 
 KEYS = {"ANTHROPIC_API_KEY": "sk-ant", "OPENAI_API_KEY": "sk-oai"}
@@ -149,3 +154,23 @@ def test_where_units_run_is_refused_before_anything_starts(
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_was_stopped_at_once_keeps_what_is_known_of_it() -> None:
+    progress = Progress(Console(file=io.StringIO()))
+    settings = config(agent="scripted")
+    investigation = Investigation(settings, progress, Request([]), task_of(settings))
+    at_work, begun, waiting = (UnitName("m", "l", index) for index in range(3))
+    for unit in (at_work, begun):
+        investigation.unit_started(unit)
+    investigation.unit_event(
+        at_work, BackboneReply(round=3, text="", model="m", seconds=1.0, usage={"input": 9, "output": 1}, at=75.0)
+    )
+    investigation.unit_event(at_work, ToolCalled(block=1, call=4, tool="t", arguments=[], digest="", at=80.0))
+    investigation._note_interrupted([at_work, begun, waiting])
+    result = investigation.results[at_work]
+    assert (result.status, result.rounds, result.tool_calls, result.tokens) == ("interrupted", 3, 4, 10)
+    assert (result.seconds, result.usd) == (80.0, None)
+    assert investigation.results[begun].rounds == 0
+    assert (investigation.not_begun, investigation.stopped) == (1, True)
+    investigation.close()

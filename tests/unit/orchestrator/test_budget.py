@@ -136,3 +136,12 @@ def test_the_minutes_of_a_batch_are_those_of_its_command() -> None:
     assert (batch.spent, batch.near) == (None, "the batch has used 1.7 minutes of 2.0 minutes")
     now += 20
     assert batch.spent == "the batch has used 2.0 minutes of 2.0 minutes"
+
+
+@pytest.mark.parametrize("text", ["", "tokens=500000", "tokens=1,usd=0.25,calls=2,pictures=3,minutes=30"])
+def test_a_budget_is_written_as_it_is_read(text: str) -> None:
+    assert str(Budget.parse(text)) == text
+
+
+def test_a_larger_budget_has_the_same_limits() -> None:
+    assert str(Budget.parse("usd=0.25,tokens=1e7").times(2)) == "tokens=20000000,usd=0.5"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anthropic
 from anthropic.types import (
@@ -21,20 +21,29 @@ from anthropic.types import (
     UserMessageParam,
 )
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from maia.orchestrator.agents.endpoint import Endpoint
 from maia.orchestrator.agents.models import facts_of
-from maia.orchestrator.agents.request_parts import base64_text, first_problem, require_rules, sendable_parts
+from maia.orchestrator.agents.reply_parts import Count, bounded, read_answer
+from maia.orchestrator.agents.request_parts import base64_text, require_rules, sendable_parts
 from maia.orchestrator.agents.rules import broken_rules
 from maia.orchestrator.agents.settings import BackboneSettings
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, TokenUsage
+
+if TYPE_CHECKING:
+    import httpx2
 
 ADDRESS: Final = "https://api.anthropic.com"
 CONNECT_S: Final = 10.0
 _POINTS_IN_MESSAGES: Final = 2
 
 _Block = TextBlockParam | ImageBlockParam
+
+
+class _Client(anthropic.DefaultAsyncHttpxClient):
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:  # noqa: ANN401  as httpx2 has it
+        return await bounded(await super().send(request, **how | {"stream": True}))
 
 
 class AnthropicBackbone:
@@ -57,6 +66,7 @@ class AnthropicBackbone:
             base_url=endpoint.address,
             max_retries=settings.max_retries,
             timeout=anthropic.Timeout(settings.attempt_s, connect=CONNECT_S),
+            http_client=_Client(),
         )
         # The SDK adds headers of ANTHROPIC_CUSTOM_HEADERS and has no switch for it; our configuration is the CLI's.
         self._client._custom_headers = {}  # noqa: SLF001  # there is no public switch
@@ -137,8 +147,8 @@ class _Details(BaseModel):
 
 
 class _Usage(BaseModel):
-    input_tokens: int
-    output_tokens: int
+    input_tokens: Count
+    output_tokens: Count
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
@@ -152,10 +162,7 @@ class _Answer(BaseModel):
 
 
 def _read(body: bytes, endpoint: Endpoint) -> Reply:
-    try:
-        answer = _Answer.model_validate_json(body)
-    except ValidationError as error:
-        raise endpoint.unreadable(first_problem(error), body) from None
+    answer = read_answer(_Answer, body, endpoint)
     text = "\n".join(part.text for part in answer.content if part.type == "text")
     if answer.stop_reason == "refusal":
         details = answer.stop_details or _Details()

@@ -17,6 +17,7 @@ from maia.orchestrator.agents.registry import AgentName, parse_agent
 from maia.orchestrator.agents.request_parts import first_problem
 from maia.orchestrator.context import ContextLimits
 from maia.orchestrator.conversation import TokenUsage
+from maia.orchestrator.user_files import read_small_text
 from maia.wire.errors import InvalidRequestError
 
 _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
@@ -175,7 +176,7 @@ def _builtin() -> _Table:
 
 def _read(file: Path) -> _Table:
     try:
-        return _Table.model_validate(tomllib.loads(file.expanduser().read_text(encoding="utf-8")))
+        return _Table.model_validate(tomllib.loads(read_small_text(file.expanduser())))
     except OSError as error:
         raise InvalidRequestError(
             f"the price file {file} cannot be read: {error.strerror}; give another --prices", reason="PRICES_INVALID"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import openai
 from openai.types.chat import (
@@ -21,18 +21,27 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from maia.orchestrator.agents.endpoint import Endpoint
-from maia.orchestrator.agents.request_parts import base64_text, first_problem, require_rules, sendable_parts
+from maia.orchestrator.agents.reply_parts import Count, bounded, read_answer
+from maia.orchestrator.agents.request_parts import base64_text, require_rules, sendable_parts
 from maia.orchestrator.agents.rules import broken_rules
 from maia.orchestrator.agents.settings import BackboneSettings
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage
+
+if TYPE_CHECKING:
+    import httpx2
 
 ADDRESS: Final = "https://api.openai.com/v1"
 CONNECT_S: Final = 10.0
 NO_KEY: Final = "none"
 """Sent to a compatible server without a key: the SDK wants one, and would else take OPENAI_API_KEY for it."""
+
+
+class _Client(openai.DefaultAsyncHttpxClient):
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:  # noqa: ANN401  as httpx2 has it
+        return await bounded(await super().send(request, **how | {"stream": True}))
 
 
 class ChatBackbone:
@@ -55,6 +64,7 @@ class ChatBackbone:
             base_url=endpoint.address,
             max_retries=settings.max_retries,
             timeout=openai.Timeout(settings.attempt_s, connect=CONNECT_S),
+            http_client=_Client(),
         )
         # The SDK sends what it finds in OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, to a compatible
         # server too; our configuration is the CLI's, and other people's servers get nothing of an OpenAI account.
@@ -168,8 +178,8 @@ class _Details(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
     prompt_tokens_details: _Details | None = None
 
 
@@ -180,10 +190,7 @@ class _Answer(BaseModel):
 
 
 def _read(body: bytes, endpoint: Endpoint) -> Reply:
-    try:
-        answer = _Answer.model_validate_json(body)
-    except ValidationError as error:
-        raise endpoint.unreadable(first_problem(error), body) from None
+    answer = read_answer(_Answer, body, endpoint)
     choice = answer.choices[0]
     if choice.message.refusal or choice.finish_reason == "content_filter":
         raise endpoint.declined(choice.message.refusal or "its content filter stopped the reply")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from typing import Final
 
 from maia.orchestrator.errors import refused
+
+_STALE_S: Final = 3600.0
+"""Age at which half a file is no other process's work any more: each takes moments."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -27,3 +34,12 @@ def write_whole(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise refused(path, error) from error
+    _remove_stale(path)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what processes that were killed have left of this file."""
+    with suppress(OSError):  # another process removes them, too; or they are not ours to remove
+        for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink(missing_ok=True)

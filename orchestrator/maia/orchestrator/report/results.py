@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +15,16 @@ from pydantic.dataclasses import dataclass
 from maia.orchestrator.answers import FORMS, Form
 from maia.orchestrator.budget import Spending
 from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import BackboneReply, Event, Finished, RunStarted, Stopped, ToolCalled, UnitName
+from maia.orchestrator.events import (
+    BackboneReply,
+    Event,
+    Finished,
+    RunStarted,
+    Stopped,
+    ToolCalled,
+    UnitName,
+    UserMessage,
+)
 from maia.orchestrator.journal import FILE_NAME, JournalReader
 from maia.orchestrator.report.exemplars import exemplar_lists
 from maia.orchestrator.report.gallery import Gallery
@@ -28,6 +37,7 @@ Status = Literal["concluded", "no_conclusion", "paused", "interrupted", "invalid
 "unfinished": the run is going on, or was killed. "unreadable": the journal is damaged.
 """
 
+_OUT_OF_BUDGET: Final = "its budget was spent, and asked to conclude the agent gave no answer in the agreed form"
 _STRIP: Final = 5
 _HEADLINE: Final = 160
 
@@ -92,6 +102,11 @@ class UnitResult:
         return "; ".join(self.labels) or one_line(self.description, _HEADLINE)
 
     @property
+    def out_of_budget(self) -> bool:
+        """Whether it has no conclusion since a budget, the unit's or the batch's, was spent."""
+        return self.reason == _OUT_OF_BUDGET
+
+    @property
     def tokens(self) -> int:
         """Of all kinds."""
         return sum(self.usage.values())
@@ -127,7 +142,7 @@ def result_of(
     labels = tuple(" ".join(label.split()) for label in finished.labels) if finished and concluded else ()
     answer = _answer(finished) if finished and concluded else {}
     comparable = answer.get("form") == "labels"
-    status, reason = _status(finished, reader.events[-1])
+    status, reason = _status(finished, reader.events)
     calls = sum(isinstance(event, ToolCalled) for event in reader.events)
     spending = Spending.of(reader.events)
     return UnitResult(
@@ -185,10 +200,14 @@ def plain_label(label: str) -> str:
     return " ".join(words)
 
 
-def _status(finished: Finished | None, last: Event) -> tuple[Status, str]:
+def _status(finished: Finished | None, events: Sequence[Event]) -> tuple[Status, str]:
     if finished is not None:
-        concluded = finished.how == "concluded"
-        return finished.how, "" if concluded else "the agent gave no answer in the agreed form within its rounds"
+        if finished.how == "concluded":
+            return finished.how, ""
+        if any(isinstance(event, UserMessage) and event.budget == "spent" for event in events):
+            return finished.how, _OUT_OF_BUDGET
+        return finished.how, "the agent gave no answer in the agreed form within its rounds"
+    last = events[-1]
     if isinstance(last, Stopped):
         reason = f"{last.reason}: {last.message}" if last.message else last.reason
         return "invalid" if last.why == "failed" else last.why, reason

@@ -17,6 +17,7 @@ from typing import Final, get_args
 from maia.orchestrator.answers import FORMS, Form
 from maia.orchestrator.journal import IMAGES
 from maia.orchestrator.tasks.task import PLACEHOLDERS, Task, Units
+from maia.orchestrator.user_files import read_small_text
 from maia.wire.errors import InvalidRequestError, NotFoundError, PreconditionError
 
 SETTINGS: Final = "task.toml"
@@ -65,7 +66,7 @@ def read_task_file(path: Path | str) -> Task:
     if path.stem == IMAGES or path.stem.startswith("."):
         raise _invalid(f"reports leave out folders named {path.stem}, as results of {path} would be; rename the file")
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(read_small_text(path))
     except OSError as error:
         raise _invalid(f"the task file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

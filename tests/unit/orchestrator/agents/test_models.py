@@ -128,3 +128,12 @@ def test_the_reply_has_its_place_in_the_context() -> None:
     assert facts.limits(reply_tokens=16_000, context_tokens=50_000).tokens == 34_000
     assert facts.limits(reply_tokens=16_000, context_tokens=20_000).tokens == 10_000
     assert facts_of("compatible:x").limits(reply_tokens=16_000).tokens is None
+
+
+def test_a_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="/dev/zero cannot be read: it is no regular file; give another"):
+        facts_of("scripted", Path("/dev/zero"))
+    file = tmp_path / "prices.toml"
+    file.write_text("#".ljust((1 << 20) + 1))
+    with pytest.raises(InvalidRequestError, match="cannot be read: it is larger than 1 MiB"):
+        facts_of("scripted", file)

@@ -8,7 +8,7 @@ import pytest
 
 from maia.orchestrator.answers import Answer, Bias, Labels, Verdict, Words, answer_from_json
 from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import BlockOutput, UnitName
+from maia.orchestrator.events import BlockOutput, UnitName, UserMessage
 from maia.orchestrator.journal import JournalWriter
 from maia.orchestrator.report import collect
 from maia.orchestrator.report.results import plain_label, same_label
@@ -73,6 +73,26 @@ def test_everything_else_is_no_finding_and_says_why(
     assert reason in result.reason
     assert (result.labels, result.description, result.matched) == ((), "", None)
     assert result.rounds == 6
+
+
+def test_a_run_that_its_budget_has_ended_says_so(tmp_path: Path, new_run: MakeRun) -> None:
+    near, spent = new_run(tmp_path / "near", UNIT), new_run(tmp_path / "spent", UNIT)
+    near.append(UserMessage(round=1, why="results", parts=[], budget="near"))
+    spent.append(UserMessage(round=1, why="results", parts=[], budget="spent"))
+    near.give_up()
+    spent.give_up()
+    first, second = collect(near.folder), collect(spent.folder)
+    assert (first.out_of_budget, second.out_of_budget) == (False, True)
+    assert "within its rounds" in first.reason
+    assert "budget was spent" in second.reason
+
+
+def test_one_that_concluded_when_its_budget_was_spent_is_a_finding(tmp_path: Path, new_run: MakeRun) -> None:
+    run = new_run(tmp_path, UNIT)
+    run.append(UserMessage(round=1, why="results", parts=[], budget="spent"))
+    run.conclude("Circles.", ["circle"])
+    result = collect(tmp_path)
+    assert (result.status, result.reason, result.out_of_budget) == ("concluded", "", False)
 
 
 def test_a_journal_without_a_run_is_an_error(tmp_path: Path) -> None:

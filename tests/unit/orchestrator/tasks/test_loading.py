@@ -118,6 +118,10 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, change: t
 def test_files_that_cannot_be_read_or_named_so_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"gone.toml cannot be read: No such file"):
         read_task_file(tmp_path / "gone.toml")
+    with pytest.raises(InvalidRequestError, match="/dev/zero cannot be read: it is no regular file"):
+        read_task_file("/dev/zero")
+    with pytest.raises(InvalidRequestError, match="cannot be read: it is larger than 1 MiB"):
+        read_task_file(own(tmp_path, OWN.ljust((1 << 20) + 1), "large.toml"))
     with pytest.raises(InvalidRequestError, match="rename it"):
         read_task_file(own(tmp_path, name="question.toml"))
     for name in ("images.toml", ".own.toml"):
