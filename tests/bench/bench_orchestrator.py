@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,7 @@ from maia.orchestrator.conversation import Message, Picture, Reply
 from maia.orchestrator.events import RunStarted, UnitName
 from maia.orchestrator.journal import FILE_NAME, decode_line, encode_line
 from maia.orchestrator.report import rebuild, write_unit
+from maia.orchestrator.report.unit import RESULT
 from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.tasks import load_task
 from maia.orchestrator.wiring import Lab
@@ -149,8 +152,12 @@ def _many(one: Path, out: Path) -> list[tuple[str, str, str]]:
         unit = UnitName("bench", "layer1", index)
         folder = unit_folder(out, "bench", unit)
         shutil.copytree(whole, folder, copy_function=_link)
-        (folder / FILE_NAME).unlink()
-        (folder / FILE_NAME).write_bytes(encode_line(replace(started_event, unit=unit)) + rest)
+        journal = encode_line(replace(started_event, unit=unit)) + rest
+        stored = json.loads((whole / RESULT).read_bytes())
+        stored |= {"unit": asdict(unit), "journal_sha256": hashlib.sha256(journal).hexdigest()}
+        for name, data in ((FILE_NAME, journal), (RESULT, json.dumps(stored).encode())):
+            (folder / name).unlink()
+            (folder / name).write_bytes(data)
     rebuild(out, lambda _: None)
     started = time.perf_counter()
     rebuild(out, lambda _: None)
