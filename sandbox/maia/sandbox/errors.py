@@ -71,7 +71,7 @@ class SessionLostError(SessionError):
 
 
 class HostGoneError(SessionError):
-    """The remote host that held the session has ended it or is out of reach, through no fault of the session's code."""
+    """The host that held the session has ended it or is out of reach, through no fault of the session's code."""
 
 
 class ProtocolError(SandboxError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -318,3 +320,26 @@ async def test_what_an_earlier_version_wrote_goes_on(whole: Whole, tmp_path: Pat
     path.write_bytes(path.read_bytes().replace(b'{"format":2,', b'{"format":1,'))
     await whole.go_on(out, Vendor())
     assert told(JournalReader(folder).events) == told(whole.events)
+
+
+async def test_a_sandbox_that_is_killed_in_a_block_is_begun_again_and_the_run_ends_alike(
+    whole: Whole, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill(event: Event) -> None:
+        """When the second round calls a tool, end the process that holds all sandbox sessions."""
+        if isinstance(event, ToolCalled) and event.block == 2 and not killed:
+            process = whole.lab.host._tier._process  # type: ignore[union-attr]
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+
+    out = tmp_path / "out"
+    vendor = Vendor()
+    ended = await investigate_unit(UNIT, replace(whole.lab, backbone=vendor), whole.settings(out), kill)
+    assert killed
+    assert isinstance(ended, Finished)
+    events = JournalReader(unit_folder(out, "vendor", UNIT)).events
+    assert any(isinstance(event, Resumed) for event in events)
+    assert told(events) == told(whole.events)
+    assert vendor.asked == list(range(len(REPLIES)))

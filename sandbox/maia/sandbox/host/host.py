@@ -164,6 +164,7 @@ class Host:
             on_output=on_output,
             on_close=self._sessions.discard,
             renew=guest,
+            host_gone=self._started().gone,
         )
         self._sessions.add(session)
         return session

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.errors import ProtocolError, SandboxError, SessionError, SessionLostError
+from maia.sandbox.errors import HostGoneError, ProtocolError, SandboxError, SessionError, SessionLostError
 from maia.sandbox.host.channel import ChannelEndedError
 from maia.sandbox.host.outcomes import describe_end
 from maia.sandbox.host.output import Output
@@ -50,12 +50,14 @@ class Session:
         on_output: Callable[[str], None] | None,
         on_close: Callable[[Session], None],
         renew: Callable[[], Awaitable[Guest]],
+        host_gone: Callable[[], bool],
     ) -> None:
         """Take over a guest that has said it is ready and is halted.
 
         Args:
             guest: Closed by `close`.
             renew: Makes another guest like it: what a session has before its first block needs no checkpoint.
+            host_gone: Whether what holds all guests has ended, of which no guest is the cause.
             answers: Answers its tool calls.
             limits: For each block.
             on_output: Called with each piece of output as it comes.
@@ -67,6 +69,7 @@ class Session:
         self._on_output = on_output
         self._on_close = on_close
         self._renew = renew
+        self._host_gone = host_gone
         self._fresh = True
         self._blocks = 0
         self._watch: Watch | None = None
@@ -107,6 +110,7 @@ class Session:
         Raises:
             TypeError, ValueError: The code is no text, or too long; nothing was run.
             SessionLostError: An earlier block's end cost the session its variables.
+            HostGoneError: What holds all sessions of this machine has ended; `Host.open` starts it again.
             SessionError: The session is closed or runs a block already, or the guest broke the protocol just now.
             Exception: What a tool raised other than ToolError; the session is over.
         """
@@ -191,6 +195,8 @@ class Session:
             if self._closed and self._over is not None:
                 raise self._over from error
             how = await self._death()
+            if how.code is None and await self._is_host_gone():  # an end that is no doing of the block
+                raise self._end(HostGoneError("the sandbox's processes on this machine were ended")) from error
             if error.within_frame and not watch.killed and how.code != -signal.SIGKILL:
                 raise ProtocolError("the channel ended within a frame") from error
             return how
@@ -204,6 +210,14 @@ class Session:
             self._guest.kill()
             how = await self._guest.exit()
             return replace(how, code=None)  # our own signal says nothing about the block
+
+    async def _is_host_gone(self) -> bool:
+        """Its supervisor ended without a word: so may what holds all, which takes a moment longer."""
+        for _ in range(_GONE_LOOKS):
+            if self._host_gone():
+                return True
+            await asyncio.sleep(_GONE_S / _GONE_LOOKS)
+        return False
 
     async def _finish(self, ended: pb.GuestBlockEnded | Exit, output: Output, watch: Watch) -> Outcome:
         """Turn an end into an outcome; a guest that lives is given no more CPU until the next block."""
@@ -333,6 +347,8 @@ class Session:
         return self._over
 
 
+_GONE_S: Final = 1.0
+_GONE_LOOKS: Final = 20
 _DONE = (pb.STATUS_OK, pb.STATUS_EXCEPTION)
 _NOT_BEGUN: Final = Outcome(
     status=Status.INTERRUPTED,

@@ -59,6 +59,8 @@ def to_wire(error: SandboxError) -> MaiaError:
                     "remedy": error.remedy,
                 },
             )
+        case HostGoneError():
+            return UnavailableError(str(error), reason="HOST_FAILED")
         case SessionError():
             return AbortedError(str(error), reason="SESSION_BROKEN")
         case ProtocolError():

@@ -17,7 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from maia.sandbox import Host, Sandbox, SandboxError, Session, SessionError, State, TierUnavailableError, probe
+from maia.sandbox import (
+    Host,
+    HostGoneError,
+    Sandbox,
+    SandboxError,
+    Session,
+    SessionError,
+    State,
+    Status,
+    TierUnavailableError,
+    probe,
+)
 from maia.sandbox.host.tiers.forked import ForkedTier
 from maia.sandbox.host.tiers.jail.plan import make_plan
 
@@ -255,3 +266,35 @@ async def test_an_installation_below_tmp_works_and_tmp_stays_the_sessions_own() 
         assert answer.stdout.startswith(f"{home}/maia/sandbox/guest/names.py ["), answer.stderr
         assert "host" not in answer.stdout.partition("[")[2]
     assert not Path("/tmp/own").exists()
+
+
+@pytest.mark.parametrize("when", ["in a block", "between blocks"])
+async def test_a_host_whose_processes_are_killed_says_so_and_begins_again(tmp_path: Path, when: str) -> None:
+    async with Host(cache_dir=tmp_path) as host:
+        session, other = [await host.open() for _ in range(2)]
+        assert (await session.run("x = 1")).status is Status.OK
+        assert isinstance(host._tier, ForkedTier)
+        keeper = host._tier._process
+        assert keeper is not None
+        if when == "in a block":
+            running = asyncio.create_task(session.run("import time\ntime.sleep(30)"))
+            await asyncio.sleep(0.3)
+            keeper.kill()
+        else:
+            keeper.kill()
+            await keeper.wait()
+            running = asyncio.create_task(session.run("print(x)"))
+        with pytest.raises(HostGoneError):
+            await running
+        assert not session.alive
+        with pytest.raises(HostGoneError):
+            await other.run("print(1)")
+        first, second = await asyncio.gather(host.open(), host.open())
+        assert [(await each.run("print(2)")).output for each in (first, second)] == ["2\n", "2\n"]
+
+
+async def test_a_guest_that_ends_itself_is_no_host_that_is_gone(tmp_path: Path) -> None:
+    async with Host(cache_dir=tmp_path) as host, await host.open(policy="off") as session:
+        await session.run("x = 1")
+        outcome = await session.run("import os\nos._exit(3)")
+        assert outcome.status is Status.KILLED

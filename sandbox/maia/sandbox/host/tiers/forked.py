@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from maia.sandbox.errors import SandboxError, TierUnavailableError
+from maia.sandbox.errors import HostGoneError, SandboxError, TierUnavailableError
 from maia.sandbox.host.cgroups import find_cgroups
 from maia.sandbox.host.tiers.jail.plan import make_plan
 from maia.sandbox.host.tiers.remedies import unavailable
@@ -72,6 +72,8 @@ class ForkedTier:
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._ahead: asyncio.Task[_Spare] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._renewing = asyncio.Lock()
+        self._cache_dir: Path | None = None
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -92,6 +94,7 @@ class ForkedTier:
             raise TierUnavailableError(
                 "a Linux kernel", 0, f"this is {sys.platform}", "Use Linux, or a Linux VM.", self.name
             )
+        self._cache_dir = cache_dir
         self._cgroups = await asyncio.to_thread(find_cgroups)
         try:
             plan = await asyncio.to_thread(make_plan, cache_dir)
@@ -134,12 +137,28 @@ class ForkedTier:
             await self.close()
             raise
 
+    def gone(self) -> bool:
+        """See `Tier`: the kernel closes the keeper's end before what it holds is ended."""
+        if self._control is None:
+            return False
+        try:
+            return not self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     async def open(self, limits: Limits) -> Ends:
-        """Take a supervisor that was forked ahead, or fork one, and bound its group.
+        """Take a supervisor that was forked ahead, or fork one, and bound its group; a keeper that ended begins anew.
 
         Raises:
-            SandboxError: The zygote is gone, or too many files are open.
+            HostGoneError: The keeper has ended just now.
+            SandboxError: Too many files are open, or the keeper cannot begin anew.
         """
+        async with self._renewing:
+            if self.gone():
+                await self.close()
+                await self.start(self._cache_dir)
         ends, group = await self._take_spare() or await self._fork()
         try:
             if group is not None:
@@ -209,7 +228,7 @@ class ForkedTier:
         except TimeoutError:
             raise SandboxError(f"the zygote did not open a session within {_OPEN_S:.0f} s") from None
         except (BrokenPipeError, ConnectionError) as error:
-            raise SandboxError(f"the zygote is gone ({error}): {self._errors.strip()}") from error
+            raise HostGoneError("the sandbox's processes on this machine were ended") from error
         finally:
             self._opening.pop(number, None)
 
@@ -217,6 +236,7 @@ class ForkedTier:
         """End every session's processes, and what was forked ahead."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._ahead is not None:
             await asyncio.wait([self._ahead])
             if self._ahead.exception() is None:
@@ -282,7 +302,7 @@ class ForkedTier:
         """The keeper has ended, and with it everything."""
         assert self._control is not None
         asyncio.get_running_loop().remove_reader(self._control)
-        error = SandboxError("the jail ended unexpectedly")
+        error = HostGoneError(f"the {self.name} ended unexpectedly")
         self._fail_opening(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)

@@ -65,6 +65,9 @@ class Tier(Protocol):
             TierUnavailableError: This machine cannot do it; the error says what mends it. Nothing is left running.
         """
 
+    def gone(self) -> bool:
+        """Whether what holds all sessions has ended, and they with it; no guest can bring that about."""
+
     async def open(self, limits: Limits) -> Ends:
         """Make a session whose supervisor waits for its first line; its limits are in force or come with that line.
 

@@ -93,6 +93,10 @@ class DockerTier:
             return self._engine.named_image(self._image_name)
         return self._engine.own_image(cache_dir)
 
+    def gone(self) -> bool:
+        """See `Tier`: nothing holds all sessions, each session is a container of its own."""
+        return False
+
     async def open(self, limits: Limits) -> Ends:
         """Take a container from the pool, or start one.
 
