@@ -286,4 +286,4 @@ def test_a_batch_whose_processes_are_killed_ends_as_an_undisturbed_one(
     for conversation, times in again.items():
         asked = sorted((start, end) for key, _, start, end in stormy.requests if key == conversation)
         for start, end in asked[: times - 1]:
-            assert any(start - 0.5 <= moment <= end + 0.5 for moment in killed_at), (start, end, killed_at)
+            assert any(start - 2 <= moment <= end + 2 for moment in killed_at), (start, end, killed_at)
