@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # Hypothesis would fail an example that takes 200 ms, and no test asserts a time.
@@ -38,3 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept.append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Commands that run inside a test configure logs for their whole process, which is that of all tests."""
+    ours, configured = logging.getLogger("maia"), structlog.is_configured()
+    level, config = ours.level, structlog.get_config()
+    yield
+    ours.setLevel(level)
+    structlog.configure(**config) if configured else structlog.reset_defaults()
