@@ -7,7 +7,7 @@
     ├── SessionsFullError      a remote host has as many sessions as it may; `retry_after_s` says when to ask again
     ├── SessionError           this session is over: it died, broke the protocol or was closed; others are unharmed
     │   ├── SessionLostError   a block was killed earlier and its variables with it; open another session
-    │   └── HostGoneError      the host elsewhere ended or is out of reach: no fault of the block that ran
+    │   └── HostGoneError      what held it ended, here or elsewhere, or is out of reach: no fault of the block that ran
     ├── ProtocolError          a frame or a value outside the rules; a session turns it into a SessionError
     └── ToolError              the caller's fault: raised by a tool, it arrives in the guest as an exception
 
@@ -71,7 +71,10 @@ class SessionLostError(SessionError):
 
 
 class HostGoneError(SessionError):
-    """The host that held the session has ended it or is out of reach, through no fault of the session's code."""
+    """What held the session has ended or is out of reach, through no fault of the session's code; open another.
+
+    That is a remote host, or on this machine the process or engine that all sessions depend on.
+    """
 
 
 class ProtocolError(SandboxError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from maia.sandbox import Host, Limits, State, Status, TierUnavailableError, Tool
+from maia.sandbox import Host, HostGoneError, Limits, State, Status, TierUnavailableError, Tool
 from maia.sandbox.host.tiers.docker import owners
 from maia.sandbox.host.tiers.docker.engine import Engine, Image
 from maia.sandbox.host.tiers.docker.options import Size
@@ -436,3 +437,45 @@ def _kernel_modules() -> str:
     from maia.sandbox.confinement.landlock import supported_abi
 
     return "landlock" if supported_abi() else ""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_when_the_engine_stops_no_block_is_blamed(
+    tier: str, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real engine goes on, but behind a socket that goes away with all its connections."""
+    import docker.utils
+
+    path = str(docker.utils.parse_host(os.environ.get("DOCKER_HOST"))).partition("://")[2]
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+            sink.write_eof()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(f"/{path.lstrip('/')}")
+        writers.extend((writer, back))
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+        for one in (writer, back):
+            one.close()
+
+    before = await asyncio.start_unix_server(forward, tmp_path / "engine.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
+    async with Host(tier=tier, cache_dir=cache_dir, pool_size=0) as host:  # type: ignore[arg-type]  # as above
+        session = await host.open(limits=LIMITS)
+        assert (await session.run("x = 1")).status is Status.OK
+        block = asyncio.create_task(session.run("while True: pass"))
+        await asyncio.sleep(0.3)
+        before.close()
+        (tmp_path / "engine.sock").unlink(missing_ok=True)
+        for writer in writers:
+            writer.transport.abort()
+        with pytest.raises(HostGoneError):
+            await block
+        with pytest.raises(HostGoneError, match="answers no more"):
+            await host.open(limits=LIMITS)
+    gc.collect()  # the SDK leaves a socket open whenever it cannot connect

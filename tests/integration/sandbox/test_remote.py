@@ -6,10 +6,12 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from tests.unit.sandbox.host.trees import kill_all_sessions
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.execution.v1 import execution_pb2_grpc
@@ -368,6 +370,22 @@ async def test_a_host_that_goes_away_ends_its_sessions_with_its_address(host: Ho
             await idle.run("pass")
         with pytest.raises(SandboxError, match=server.address):
             await remote.open()
+
+
+async def test_a_host_whose_processes_are_killed_blames_no_block_and_serves_on(tmp_path: Path) -> None:
+    async with (
+        Host(tier="jail", cache_dir=tmp_path) as host,
+        running([execution_service(host, 5)]) as server,
+        RemoteHost(server.address) as remote,
+    ):
+        session = await remote.open()
+        running_block = asyncio.create_task(session.run("while True: pass"))
+        await asyncio.sleep(0.1)
+        kill_all_sessions(host)
+        with pytest.raises(HostGoneError, match="dmesg"):
+            await running_block
+        async with await remote.open() as again:
+            assert (await again.run("print(1)")).output == "1\n"
 
 
 async def test_nobody_there() -> None:

@@ -83,7 +83,11 @@ def serve(control: socket.socket, cell: Cell, home: str) -> None:
             datagram, descriptors, _, _ = socket.recv_fds(control, MAX_DATAGRAM, 3)
             if not datagram:
                 return
-            pidfd, pid = _open(control, cell, parse(datagram), descriptors)
+            request = parse(datagram)
+            if "answer" in request:
+                control.send(json.dumps({"answered": request["answer"]}).encode())
+                continue
+            pidfd, pid = _open(control, cell, request, descriptors)
             supervisors[pidfd] = pid
             events.register(pidfd, select.POLLIN)
 

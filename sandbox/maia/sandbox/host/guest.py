@@ -179,6 +179,10 @@ class Guest:
         """Wait until the guest's process has ended."""
         return await asyncio.shield(self._exit)
 
+    async def has_gone_with_all(self) -> bool:
+        """Whether what holds all sessions has ended, and this guest with it."""
+        return await self._ends.has_gone()
+
     @property
     def ended(self) -> bool:
         """Whether it has."""

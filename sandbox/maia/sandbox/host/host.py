@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from maia.execution.v1 import execution_pb2 as pb
-from maia.sandbox.errors import ProtocolError, SandboxError, SessionError
+from maia.sandbox.errors import HostGoneError, ProtocolError, SandboxError, SessionError
 from maia.sandbox.host.broker import Broker
 from maia.sandbox.host.channel import ChannelEndedError
 from maia.sandbox.host.guest import Guest
@@ -18,7 +18,7 @@ from maia.sandbox.protocol.toolspec import check_names
 from maia.sandbox.protocol.values import encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -133,6 +133,7 @@ class Host:
             ValueError: Clashing names, a seed out of range, an unknown policy.
             ProtocolError: A constant that cannot travel.
             TierUnavailableError: The kernel refuses what isolation needs.
+            HostGoneError: What holds the sessions was ended from outside and does not start again.
             SandboxError: The session could not be made.
         """
         request = open_request(tools, constants or {}, seed, policy)
@@ -154,8 +155,11 @@ class Host:
             SandboxError: As `open`.
         """
 
-        def guest() -> Awaitable[Guest]:
-            return self._guest(self._started(), request, limits)
+        async def guest() -> Guest:
+            try:
+                return await self._guest(self._started(), request, limits)
+            except HostGoneError:  # found out just now: the tier starts anew
+                return await self._guest(self._started(), request, limits)
 
         session = Session(
             guest=await guest(),
@@ -164,7 +168,6 @@ class Host:
             on_output=on_output,
             on_close=self._sessions.discard,
             renew=guest,
-            host_gone=self._started().gone,
         )
         self._sessions.add(session)
         return session
@@ -179,8 +182,12 @@ class Host:
                 if frame.WhichOneof("kind") != "ready":
                     raise SessionError("the guest did not begin by saying that it is ready")
                 await guest.halt()
-        except (ChannelEndedError, ProtocolError, TimeoutError) as error:
+        except (ChannelEndedError, ProtocolError, TimeoutError, SessionError) as error:
             guest.close()
+            if await guest.has_gone_with_all():
+                raise HostGoneError("what holds the sessions ended while it opened one") from error
+            if isinstance(error, SessionError):
+                raise
             raise SandboxError("the guest ended before it was ready") from error
         except BaseException:
             guest.close()

@@ -50,14 +50,12 @@ class Session:
         on_output: Callable[[str], None] | None,
         on_close: Callable[[Session], None],
         renew: Callable[[], Awaitable[Guest]],
-        host_gone: Callable[[], bool],
     ) -> None:
         """Take over a guest that has said it is ready and is halted.
 
         Args:
             guest: Closed by `close`.
             renew: Makes another guest like it: what a session has before its first block needs no checkpoint.
-            host_gone: Whether what holds all guests has ended, of which no guest is the cause.
             answers: Answers its tool calls.
             limits: For each block.
             on_output: Called with each piece of output as it comes.
@@ -69,7 +67,6 @@ class Session:
         self._on_output = on_output
         self._on_close = on_close
         self._renew = renew
-        self._host_gone = host_gone
         self._fresh = True
         self._blocks = 0
         self._watch: Watch | None = None
@@ -109,8 +106,9 @@ class Session:
 
         Raises:
             TypeError, ValueError: The code is no text, or too long; nothing was run.
+            HostGoneError: What holds the sessions on this machine was ended from outside, no doing of the block; open
+                another session.
             SessionLostError: An earlier block's end cost the session its variables.
-            HostGoneError: What holds all sessions of this machine has ended; `Host.open` starts it again.
             SessionError: The session is closed or runs a block already, or the guest broke the protocol just now.
             Exception: What a tool raised other than ToolError; the session is over.
         """
@@ -195,29 +193,36 @@ class Session:
             if self._closed and self._over is not None:
                 raise self._over from error
             how = await self._death()
-            if how.code is None and await self._is_host_gone():  # an end that is no doing of the block
-                raise self._end(HostGoneError("the sandbox's processes on this machine were ended")) from error
             if error.within_frame and not watch.killed and how.code != -signal.SIGKILL:
                 raise ProtocolError("the channel ended within a frame") from error
             return how
 
     async def _death(self) -> Exit:
-        """The channel has ended: so must the guest have, or it is made to."""
+        """The channel has ended: so must the guest have, or it is made to.
+
+        Raises:
+            HostGoneError: It ended with all others.
+        """
         try:
             async with asyncio.timeout(_DEATH_S):
-                return await self._guest.exit()
+                how = await self._guest.exit()
         except TimeoutError:
             self._guest.kill()
-            how = await self._guest.exit()
-            return replace(how, code=None)  # our own signal says nothing about the block
+            how = replace(await self._guest.exit(), code=None)  # our own signal says nothing about the block
+        if how.code in (None, -signal.SIGKILL):  # as all end when what holds them does
+            await self._check_held()
+            if self._closed:  # meanwhile; its descriptors may be another's by now
+                self._check_alive()
+        return how
 
-    async def _is_host_gone(self) -> bool:
-        """Its supervisor ended without a word: so may what holds all, which takes a moment longer."""
-        for _ in range(_GONE_LOOKS):
-            if self._host_gone():
-                return True
-            await asyncio.sleep(_GONE_S / _GONE_LOOKS)
-        return False
+    async def _check_held(self) -> None:
+        if await self._guest.has_gone_with_all():
+            raise self._end(
+                HostGoneError(
+                    "the session ended with all others on this machine, for what holds them was ended from outside, as "
+                    "the kernel does when memory runs out (`dmesg` tells); open another"
+                )
+            )
 
     async def _finish(self, ended: pb.GuestBlockEnded | Exit, output: Output, watch: Watch) -> Outcome:
         """Turn an end into an outcome; a guest that lives is given no more CPU until the next block."""
@@ -227,7 +232,7 @@ class Session:
             try:
                 await self._guest.halt()
             except SessionError:  # it ended after its last word
-                ended = await self._guest.exit()
+                ended = await self._death()
         usage = Usage(
             wall_s=wall_s,
             cpu_s=watch.cpu_s,
@@ -264,8 +269,8 @@ class Session:
                 self._guest = fresh
                 self._answers.rewind()
                 return State.RESTORED
-        except (SandboxError, ChannelEndedError, TimeoutError):
-            pass  # as if there had been nothing to go on from
+        except (SandboxError, ChannelEndedError, TimeoutError):  # as if there had been nothing to go on from
+            await self._check_held()
         self._end(SessionLostError("the session's variables were lost when its last block was killed; open another"))
         return State.LOST
 
@@ -347,8 +352,6 @@ class Session:
         return self._over
 
 
-_GONE_S: Final = 1.0
-_GONE_LOOKS: Final = 20
 _DONE = (pb.STATUS_OK, pb.STATUS_EXCEPTION)
 _NOT_BEGUN: Final = Outcome(
     status=Status.INTERRUPTED,

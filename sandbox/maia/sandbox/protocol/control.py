@@ -1,6 +1,6 @@
 """What a host says to what it launched, and hears from it: small, rare, between trusted processes, so JSON.
 
-To the zygote go datagrams (`{"open": 3, "limits": {...}}`), to each session's supervisor lines:
+To the zygote go datagrams (`{"open": 3}`; `{"answer": 4}` to learn that it lives), to each session's supervisor lines:
 
 | host says | the supervisor does | and answers |
 | --- | --- | --- |

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.unit.sandbox.host.trees import kill_all_sessions, launched
 
 from maia.sandbox import (
     Host,
@@ -27,6 +28,7 @@ from maia.sandbox import (
     State,
     Status,
     TierUnavailableError,
+    Tool,
     probe,
 )
 from maia.sandbox.host.tiers.forked import ForkedTier
@@ -45,13 +47,6 @@ def children(pid: int) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     return [found for child in children(pid) for found in (child, *descendants(child))]
-
-
-def launched(host: Host) -> int:
-    assert isinstance(host._tier, ForkedTier)
-    process = host._tier._process
-    assert process is not None
-    return process.pid
 
 
 def runs(pid: int) -> bool:
@@ -85,6 +80,70 @@ async def test_a_dead_zygote_is_replaced_and_sessions_go_on(tmp_path: Path) -> N
         outcome = await before.run("pass")
         assert outcome.state in (State.RESTORED, State.LOST)
         assert outcome.usage.peak_memory_bytes > 0
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["first block", "later block"])
+@pytest.mark.parametrize("whom", ["launcher", "keeper"])
+async def test_when_the_tree_is_killed_no_block_is_blamed_and_the_host_goes_on(
+    tmp_path: Path, whom: str, *, fresh: bool
+) -> None:
+    def kill_tree() -> None:
+        """Kill all while the block runs."""
+        os.kill(victim, signal.SIGKILL)
+
+    async with Host(tier="jail", cache_dir=tmp_path) as host:
+        session, other = [await host.open(tools=[Tool.of(kill_tree)]) for _ in range(2)]
+        first = launched(host)
+        victim = first if whom == "launcher" else children(first)[0]
+        if not fresh:
+            assert (await session.run("x = 1")).status is Status.OK
+        with pytest.raises(HostGoneError, match="dmesg"):
+            await session.run("kill_tree()\nwhile True: pass")
+        assert not session.alive
+        with pytest.raises(HostGoneError):  # it had no block when it ended
+            await other.run("print(1)")
+        opened = await asyncio.gather(*(host.open() for _ in range(3)))
+        for number, again in enumerate(opened):
+            assert (await again.run(f"print({number})")).output == f"{number}\n"
+        assert launched(host) != first
+        kill_all_sessions(host)
+        async with await host.open() as again:  # also when nobody has noticed yet
+            assert (await again.run("print(2)")).output == "2\n"
+    for pid in (first, launched(host)):
+        assert not runs(pid)
+
+
+async def test_a_session_that_ends_alone_is_the_doing_of_its_block(host: Host) -> None:
+    def kill_supervisor() -> None:
+        """Kill what watches over the guest, as a guest that found a way would."""
+        supervisor = int(Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(supervisor, signal.SIGKILL)
+
+    async with await host.open(tools=[Tool.of(kill_supervisor)]) as session:
+        outcome = await session.run("kill_supervisor()\nwhile True: pass")
+        assert outcome.status is Status.KILLED
+        assert outcome.state is State.RESTORED
+        await session.run("x = 1")
+        outcome = await session.run("kill_supervisor()\nwhile True: pass")
+        assert outcome.state is State.LOST
+    assert (await printed(host)) == "1\n"
+
+
+async def printed(host: Host) -> str:
+    async with await host.open() as session:
+        return (await session.run("print(1)")).output
+
+
+async def test_a_tree_that_does_not_start_again_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Host(tier="jail", cache_dir=tmp_path) as host:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/bin/false")
+            kill_all_sessions(host)
+            with pytest.raises(HostGoneError, match=r"do not start again .*dmesg"):
+                await host.open()
+        assert await printed(host) == "1\n"  # there is memory again
 
 
 async def test_everything_ends_with_the_host(tmp_path: Path) -> None:
@@ -266,35 +325,3 @@ async def test_an_installation_below_tmp_works_and_tmp_stays_the_sessions_own() 
         assert answer.stdout.startswith(f"{home}/maia/sandbox/guest/names.py ["), answer.stderr
         assert "host" not in answer.stdout.partition("[")[2]
     assert not Path("/tmp/own").exists()
-
-
-@pytest.mark.parametrize("when", ["in a block", "between blocks"])
-async def test_a_host_whose_processes_are_killed_says_so_and_begins_again(tmp_path: Path, when: str) -> None:
-    async with Host(cache_dir=tmp_path) as host:
-        session, other = [await host.open() for _ in range(2)]
-        assert (await session.run("x = 1")).status is Status.OK
-        assert isinstance(host._tier, ForkedTier)
-        keeper = host._tier._process
-        assert keeper is not None
-        if when == "in a block":
-            running = asyncio.create_task(session.run("import time\ntime.sleep(30)"))
-            await asyncio.sleep(0.3)
-            keeper.kill()
-        else:
-            keeper.kill()
-            await keeper.wait()
-            running = asyncio.create_task(session.run("print(x)"))
-        with pytest.raises(HostGoneError):
-            await running
-        assert not session.alive
-        with pytest.raises(HostGoneError):
-            await other.run("print(1)")
-        first, second = await asyncio.gather(host.open(), host.open())
-        assert [(await each.run("print(2)")).output for each in (first, second)] == ["2\n", "2\n"]
-
-
-async def test_a_guest_that_ends_itself_is_no_host_that_is_gone(tmp_path: Path) -> None:
-    async with Host(cache_dir=tmp_path) as host, await host.open(policy="off") as session:
-        await session.run("x = 1")
-        outcome = await session.run("import os\nos._exit(3)")
-        assert outcome.status is Status.KILLED

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maia.sandbox.host.cgroups import Cgroup, Cgroups
+    from maia.sandbox.host.tiers.jail.plan import Plan
     from maia.sandbox.limits import Limits
 
     _Spare = tuple[Ends, Cgroup | None]
@@ -42,6 +44,8 @@ _ATTEMPTS: Final = 3
 """How often a session is asked for when the zygote dies meanwhile."""
 
 _KEPT_ERRORS: Final = 4000
+_GONE: Final = "the sandbox's processes were ended from outside, as the kernel does when the machine's memory runs out"
+_ADVICE: Final = "`dmesg` tells whether it did; if so, give the machine more memory or run less at once"
 _NO_ROOM: Final = "no room for another session: too many open files; `ulimit -n` raises the limit"
 
 
@@ -50,7 +54,10 @@ class ZygoteDiedError(SandboxError):
 
 
 class ForkedTier:
-    """One launched tree of processes: a keeper, a zygote, and the supervisors that it forks, each with its guest."""
+    """One launched tree of processes: a keeper, a zygote, and the supervisors that it forks, each with its guest.
+
+    A tree that has ended is launched again when the next session is asked for.
+    """
 
     def __init__(self, name: str, features: tuple[Feature, ...]) -> None:
         """Nothing runs before `start`.
@@ -61,19 +68,20 @@ class ForkedTier:
         """
         self.name = name
         self._features = features
+        self._plan: Plan | None = None
+        self._launching = asyncio.Lock()
+        self._gone = asyncio.Event()
         self._cgroups: Cgroups | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._errors = ""
         self._error_reader: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._opening: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[int]] = {}
         self._requests = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._ahead: asyncio.Task[_Spare] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._renewing = asyncio.Lock()
-        self._cache_dir: Path | None = None
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -94,14 +102,26 @@ class ForkedTier:
             raise TierUnavailableError(
                 "a Linux kernel", 0, f"this is {sys.platform}", "Use Linux, or a Linux VM.", self.name
             )
-        self._cache_dir = cache_dir
         self._cgroups = await asyncio.to_thread(find_cgroups)
         try:
-            plan = await asyncio.to_thread(make_plan, cache_dir)
+            self._plan = plan = await asyncio.to_thread(make_plan, cache_dir)
         except FileNotFoundError as error:
             raise TierUnavailableError(
                 "planning the root", 0, str(error), "Install it and try again.", self.name
             ) from error
+        try:
+            await self._launch(plan)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _launch(self, plan: Plan) -> None:
+        """Launch a tree; one that does not get ready is ended.
+
+        Raises:
+            TierUnavailableError, SandboxError: As `start`.
+        """
+        self._errors = ""
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)  # noqa: FBT003  the socket's own signature
@@ -127,38 +147,43 @@ class ForkedTier:
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), _START_S)
         except TierUnavailableError:
-            await self.close()
+            await self._end_tree()
             raise
         except (TimeoutError, SandboxError) as error:
-            await self.close()  # after which all its last words have been read
+            await self._end_tree()  # after which all its last words have been read
             reason = str(error) or f"the zygote was not ready after {_START_S:.0f} s"
             raise SandboxError(f"{reason}: {self._errors.strip() or 'without a word'}") from None
         except BaseException:
-            await self.close()
+            await self._end_tree()
             raise
+        self._gone = asyncio.Event()  # sessions of an earlier tree keep theirs
 
-    def gone(self) -> bool:
-        """See `Tier`: the kernel closes the keeper's end before what it holds is ended."""
-        if self._control is None:
-            return False
-        try:
-            return not self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    async def open(self, limits: Limits) -> Ends:
-        """Take a supervisor that was forked ahead, or fork one, and bound its group; a keeper that ended begins anew.
+    async def _launch_again(self) -> None:
+        """Put another tree in the place of one that has ended.
 
         Raises:
-            HostGoneError: The keeper has ended just now.
-            SandboxError: Too many files are open, or the keeper cannot begin anew.
+            HostGoneError: It does not start either; later it may.
         """
-        async with self._renewing:
-            if self.gone():
-                await self.close()
-                await self.start(self._cache_dir)
+        async with self._launching:
+            if self._plan is None:
+                raise SandboxError("the sandbox host is closed")
+            if not self._gone.is_set():  # another session was first
+                return
+            await self._end_tree()
+            try:
+                await self._launch(self._plan)
+            except (SandboxError, OSError) as error:
+                raise HostGoneError(f"{_GONE}, and do not start again ({error}); {_ADVICE}") from error
+
+    async def open(self, limits: Limits) -> Ends:
+        """Take a supervisor that was forked ahead, or fork one, and bound its group.
+
+        Raises:
+            HostGoneError: The tree ended meanwhile, or had and does not start again.
+            SandboxError: Too many files are open.
+        """
+        if self._gone.is_set():
+            await self._launch_again()
         ends, group = await self._take_spare() or await self._fork()
         try:
             if group is not None:
@@ -211,29 +236,52 @@ class ForkedTier:
             except OSError as error:
                 raise SandboxError(f"{_NO_ROOM} ({error.strerror})") from error
             ours.pop_all()
-        return Ends(control[0], channel[0], output, _destroyer(pidfd, namespace=self.name == "jail")), group
+        destroy = _destroyer(pidfd, namespace=self.name == "jail")
+        return Ends(control[0], channel[0], output, destroy, partial(self._has_gone, self._gone)), group
+
+    async def _has_gone(self, gone: asyncio.Event) -> bool:
+        """Whether a session's tree has ended. Only the zygote's answer tells when its end is not known yet.
+
+        A zygote that has just died answers nothing, but its sessions go on: the keeper starts another.
+        """
+        if not gone.is_set():
+            with contextlib.suppress(SandboxError, OSError):
+                await self._request([])
+        return gone.is_set()
 
     async def _request(self, descriptors: list[int]) -> int:
-        """Ask the zygote; returns the pidfd of the session's supervisor."""
+        """Ask the zygote; returns the pidfd of the session's supervisor.
+
+        Args:
+            descriptors: The session's ends; none to ask only whether the zygote answers, with -1.
+        """
         self._requests += 1
         number = self._requests
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._opening[number] = future
+        self._asked[number] = future
         try:
             if self._control is None:
-                raise SandboxError("the sandbox host is closed")
-            socket.send_fds(self._control, [json.dumps({"open": number}).encode()], descriptors)
+                raise HostGoneError(f"{_GONE}; {_ADVICE}") if self._plan else SandboxError("the sandbox host is closed")
+            word = "open" if descriptors else "answer"
+            socket.send_fds(self._control, [json.dumps({word: number}).encode()], descriptors)
             async with asyncio.timeout(_OPEN_S):
                 return await future
         except TimeoutError:
-            raise SandboxError(f"the zygote did not open a session within {_OPEN_S:.0f} s") from None
-        except (BrokenPipeError, ConnectionError) as error:
-            raise HostGoneError("the sandbox's processes on this machine were ended") from error
+            raise SandboxError(f"the zygote did not answer within {_OPEN_S:.0f} s") from None
+        except ConnectionError as error:
+            self._on_gone()
+            raise HostGoneError(f"{_GONE}; {_ADVICE}") from error
         finally:
-            self._opening.pop(number, None)
+            self._asked.pop(number, None)
 
     async def close(self) -> None:
         """End every session's processes, and what was forked ahead."""
+        self._plan = None
+        await self._end_tree()
+        if self._cgroups is not None:
+            await self._cgroups.close()
+
+    async def _end_tree(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -242,8 +290,8 @@ class ForkedTier:
             if self._ahead.exception() is None:
                 _give_back(self._ahead.result()[0])
             self._ahead = None
+        self._on_gone()
         if self._control is not None:
-            asyncio.get_running_loop().remove_reader(self._control)
             self._control.close()
             self._control = None
         if self._process is not None:
@@ -254,8 +302,6 @@ class ForkedTier:
                 await self._process.wait()
         if self._error_reader is not None:
             await self._error_reader
-        if self._cgroups is not None:
-            await self._cgroups.close()
 
     async def _read_errors(self) -> None:
         """Keep the last words of the launched processes, for messages."""
@@ -278,8 +324,12 @@ class ForkedTier:
         message = parse(datagram)
         if "opened" in message:
             self._on_opened(cast("int", message["opened"]), descriptors)
+        elif "answered" in message:
+            future = self._asked.pop(cast("int", message["answered"]), None)
+            if future is not None and not future.done():
+                future.set_result(-1)
         elif "zygote_died" in message:
-            self._fail_opening(ZygoteDiedError("the zygote died while it opened a session"))
+            self._fail_asked(ZygoteDiedError("the zygote died while it opened a session"))
         elif self._ready is not None and not self._ready.done():
             if "refused" in message:
                 self._ready.set_exception(
@@ -289,7 +339,7 @@ class ForkedTier:
                 self._ready.set_result(None)
 
     def _on_opened(self, number: int, descriptors: list[int]) -> None:
-        future = self._opening.pop(number, None)
+        future = self._asked.pop(number, None)
         if not descriptors:  # the kernel drops what there is no room for
             if future is not None and not future.done():
                 future.set_exception(SandboxError(_NO_ROOM))
@@ -300,15 +350,16 @@ class ForkedTier:
 
     def _on_gone(self) -> None:
         """The keeper has ended, and with it everything."""
-        assert self._control is not None
-        asyncio.get_running_loop().remove_reader(self._control)
-        error = HostGoneError(f"the {self.name} ended unexpectedly")
-        self._fail_opening(error)
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+        self._gone.set()
+        error = HostGoneError(f"{_GONE}; {_ADVICE}")
+        self._fail_asked(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
 
-    def _fail_opening(self, error: SandboxError) -> None:
-        for future in self._opening.values():
+    def _fail_asked(self, error: SandboxError) -> None:
+        for future in self._asked.values():
             if not future.done():
                 future.set_exception(error)
 

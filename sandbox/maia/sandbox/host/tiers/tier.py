@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,10 @@ class Feature:
     detail: str
 
 
+async def _stays() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
     """The host's ends of one session; whoever takes them closes them.
@@ -38,12 +42,15 @@ class Ends:
         output: Non-blocking reading end of what the guest prints.
         destroy: Ends the supervisor and everything in the session at once, from outside. Does not wait or raise, may be
             called twice, and gives back what the tier holds for the session.
+        has_gone: Whether what holds all sessions of the tier has ended, so that this one's end is nobody's doing in it.
+            Asks what no guest can reach.
     """
 
     control: socket.socket
     channel: socket.socket
     output: int
     destroy: Callable[[], None]
+    has_gone: Callable[[], Awaitable[bool]] = _stays
 
 
 class Tier(Protocol):
@@ -65,14 +72,12 @@ class Tier(Protocol):
             TierUnavailableError: This machine cannot do it; the error says what mends it. Nothing is left running.
         """
 
-    def gone(self) -> bool:
-        """Whether what holds all sessions has ended, and they with it; no guest can bring that about."""
-
     async def open(self, limits: Limits) -> Ends:
         """Make a session whose supervisor waits for its first line; its limits are in force or come with that line.
 
         Raises:
             TierUnavailableError: The kernel refused a step of isolation.
+            HostGoneError: What holds the tier's sessions has ended, and could not be started again.
             SandboxError: The session could not be made.
         """
 

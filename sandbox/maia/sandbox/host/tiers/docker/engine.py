@@ -93,6 +93,13 @@ class Engine:
         """Let the connection go."""
         self._api.close()
 
+    def answers(self) -> bool:
+        """Whether it still does."""
+        try:
+            return bool(self._api.ping())
+        except self._failures:
+            return False
+
     # Images
 
     def own_image(self, cache_dir: Path | None) -> Image:

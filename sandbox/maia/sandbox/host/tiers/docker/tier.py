@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from maia.sandbox.errors import SandboxError, TierUnavailableError
+from maia.sandbox.errors import HostGoneError, SandboxError, TierUnavailableError
 from maia.sandbox.host.tiers.docker.engine import Engine, Image
 from maia.sandbox.host.tiers.docker.features import features
 from maia.sandbox.host.tiers.docker.options import RUNSC, Size
@@ -93,20 +94,29 @@ class DockerTier:
             return self._engine.named_image(self._image_name)
         return self._engine.own_image(cache_dir)
 
-    def gone(self) -> bool:
-        """See `Tier`: nothing holds all sessions, each session is a container of its own."""
-        return False
-
     async def open(self, limits: Limits) -> Ends:
         """Take a container from the pool, or start one.
 
         Raises:
             TierUnavailableError: The engine refuses to start one.
+            HostGoneError: The engine answers no more.
             SandboxError: It did not get ready.
         """
-        container = await self._pool.take(Size.of(limits))
+        try:
+            container = await self._pool.take(Size.of(limits))
+        except SandboxError as error:
+            if await self._engine_has_gone():
+                raise HostGoneError(
+                    f"the Docker engine answers no more; see `systemctl status docker`: {error}"
+                ) from error
+            raise
         relay = container.relay
-        return Ends(relay.control, relay.channel, relay.output, lambda: self._destroy(container))
+        destroy = partial(self._destroy, container)
+        return Ends(relay.control, relay.channel, relay.output, destroy, self._engine_has_gone)
+
+    async def _engine_has_gone(self) -> bool:
+        engine = self._engine
+        return engine is not None and self._threads is not None and not await self._in_thread(engine.answers)
 
     async def close(self) -> None:
         """End every session and container. Closing again does nothing."""

@@ -48,10 +48,6 @@ class OpenTier:
                 "a Linux kernel", 0, f"this is {sys.platform}", "Use Linux, or a Linux VM.", self.name
             )
 
-    def gone(self) -> bool:
-        """See `Tier`: nothing holds all sessions, each session is a process of its own."""
-        return False
-
     async def open(self, limits: Limits) -> Ends:  # noqa: ARG002  they come with the supervisor's first line
         """Start a supervisor; its interpreter imports what guests use, which takes half a second."""
         control, their_control = socket.socketpair()
