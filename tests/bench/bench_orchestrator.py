@@ -107,7 +107,7 @@ async def _figures() -> list[tuple[str, str, str]]:
     pictures = [Picture(encode_png(one.repeat(8, 0).repeat(8, 1)), "image/png", 224, 224) for one in small]
     rows: list[tuple[str, str, str]] = []
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd())))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         host = await stack.enter_async_context(Host(cache_dir=folder / "cache"))
         for name, code, asked in (
             ("pictures", ORIGINALS, "≤ 20 ms"),

@@ -12,6 +12,17 @@ ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("protos", "services", "sandbox", "orchestrator")
 
 
+def test_nothing_is_tracked_that_is_not_of_the_project() -> None:
+    """What a killed program has left in the working tree must not be committed with it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout, so nothing is tracked")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {name.partition("/")[0] for name in listed.split("\0") if name}
+    files = {name for name in top if (ROOT / name).is_file()}
+    assert top - files == {*SOURCE_ROOTS, ".ci", "docs", "examples", "tests"} | (top & {"deploy"})
+    assert {name for name in files if name.startswith("tmp")} == set()
+
+
 def test_no_root_turns_the_shared_namespace_into_a_package() -> None:
     assert not [str(root) for root in SOURCE_ROOTS if (ROOT / root / "maia" / "__init__.py").exists()]
 
