@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 from rich.console import Console
@@ -40,6 +40,7 @@ from maia.orchestrator.pausing import Pause
 from maia.orchestrator.ray_batch import Cluster, run_ray_batch
 from maia.orchestrator.report import UnitResult, collect, rebuild, write_unit
 from maia.orchestrator.report.index import INDEX
+from maia.orchestrator.report.results import stopped_result
 from maia.orchestrator.report.visible import one_line, visible
 from maia.orchestrator.run import RunSettings, unit_folder
 from maia.orchestrator.stored import JournalStore
@@ -326,18 +327,10 @@ class Investigation:
                 log.warning("the pages of a unit are not written", unit=str(unit), why=error.message)
         if isinstance(ended, Finished):
             return known or collect(folder, truth_of(unit), canonical)
-        status, reason = _status(ended), f"{ended.reason}: {ended.message}"
-        # It may have stopped before its run began, or have been refused, so that the journal does not say why.
-        if known is None:
-            return UnitResult(folder, unit, self.config.agent, status, reason=reason)
-        return replace(known, status=status, reason=reason)
+        return stopped_result(known, folder, unit, self.config.agent, ended)
 
     def _folder(self, unit: UnitName) -> Path:
         return unit_folder(self.config.out, self.config.agent, unit, self._task)
-
-
-def _status(stopped: Stopped) -> Literal["paused", "interrupted", "invalid"]:
-    return "invalid" if stopped.why == "failed" else stopped.why
 
 
 async def investigate(config: Config, request: Request) -> int:

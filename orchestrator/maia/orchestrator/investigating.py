@@ -26,7 +26,7 @@ from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Stopped, UnitName
 from maia.orchestrator.findings import Finding
 from maia.orchestrator.report import UnitResult, collect, write_unit
-from maia.orchestrator.report.results import Status
+from maia.orchestrator.report.results import stopped_result
 from maia.orchestrator.report.unit import unchanged
 from maia.orchestrator.run import RunSettings
 from maia.orchestrator.tasks import Task, load_task
@@ -203,17 +203,14 @@ def _result(settings: RunSettings, unit: UnitName, batch: BatchResult) -> UnitRe
     """Return what became of a unit, its page written."""
     folder, ended = settings.folder(unit), batch.ended.get(unit)
     known = _known(folder, write=ended is not None)
+    if isinstance(ended, Stopped):
+        return stopped_result(known, folder, unit, settings.agent, ended)
     if known is not None and known.status in ("concluded", "no_conclusion"):
         return known
-    why: Status = "unfinished"
-    if isinstance(ended, Stopped):
-        why = "invalid" if ended.why == "failed" else ended.why
-        reason = f"{ended.reason}: {ended.message}"
-    else:
-        reason = batch.left.get(unit) or batch.given_up or "it was not begun"
+    reason = batch.left.get(unit) or batch.given_up or "it was not begun"
     if known is None:
-        return UnitResult(folder, unit, settings.agent, why, reason=reason)
-    return dataclasses.replace(known, status=why, reason=reason)  # of this run, whatever an earlier one ended with
+        return UnitResult(folder, unit, settings.agent, "unfinished", reason=reason)
+    return dataclasses.replace(known, status="unfinished", reason=reason)  # whatever an earlier run ended with
 
 
 def _known(folder: Path, *, write: bool) -> UnitResult | None:

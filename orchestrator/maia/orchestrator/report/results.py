@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -115,6 +116,28 @@ class UnitResult:
     def spending(self) -> Spending:
         """What the unit has spent, for the budget of a batch."""
         return Spending(Counter(self.usage), self.usd, self.tool_calls, self.pictures, self.seconds)
+
+
+def stopped_result(known: UnitResult | None, folder: Path, unit: UnitName, agent: str, end: Stopped) -> UnitResult:
+    """Return the result of a run that was stopped just now.
+
+    It may have stopped before its run began, or been refused for what the journal holds, so that the journal does not
+    say why; and what an earlier run has found there is no finding of this one.
+
+    Args:
+        known: What the journal says; None without one that can be read.
+        folder: The unit's.
+        unit: Which.
+        agent: As given to --agent.
+        end: How it was stopped.
+    """
+    status: Status = "invalid" if end.why == "failed" else end.why
+    reason = f"{end.reason}: {end.message}"
+    if known is None:
+        return UnitResult(folder, unit, agent, status, reason=reason)
+    return dataclasses.replace(
+        known, unit=unit, agent=agent, status=status, reason=reason, labels=(), description="", answer={}, matched=None
+    )
 
 
 def collect(folder: Path, truth: str | None = None, canonical: Canonical | None = None) -> UnitResult:

@@ -8,10 +8,10 @@ import pytest
 
 from maia.orchestrator.answers import Answer, Bias, Labels, Verdict, Words, answer_from_json
 from maia.orchestrator.errors import JournalError
-from maia.orchestrator.events import BlockOutput, UnitName, UserMessage
+from maia.orchestrator.events import BlockOutput, Stopped, UnitName, UserMessage
 from maia.orchestrator.journal import JournalWriter
-from maia.orchestrator.report import collect
-from maia.orchestrator.report.results import plain_label, same_label
+from maia.orchestrator.report import UnitResult, collect
+from maia.orchestrator.report.results import plain_label, same_label, stopped_result
 
 UNIT = UnitName(model="m", layer="l", index=1)
 MakeRun = Callable[..., Any]
@@ -122,3 +122,28 @@ def test_a_canonical_form_is_asked_first_and_need_not_know_everything() -> None:
     assert same_label("red circles", "red circle", known.get)
     assert same_label("Fur", "fur", known.get)
     assert plain_label("A red, striped CIRCLE!") == "red striped circle"
+
+
+@pytest.mark.parametrize(("why", "status"), [("paused", "paused"), ("failed", "invalid")])
+def test_a_run_that_was_stopped_takes_nothing_from_what_another_has_found(
+    tmp_path: Path, why: Any, status: str
+) -> None:
+    unit = UnitName("m", "l", 1)
+    end = Stopped(why, "REASON", "what happened")
+    fresh = stopped_result(None, tmp_path, unit, "a", end)
+    assert (fresh.status, fresh.reason, fresh.labels) == (status, "REASON: what happened", ())
+    other = UnitResult(
+        tmp_path,
+        UnitName("m", "l", 2),
+        "b",
+        "concluded",
+        ("red",),
+        "It likes red.",
+        "red",
+        True,
+        3,
+        answer={"form": "x"},
+    )
+    told = stopped_result(other, tmp_path, unit, "a", end)
+    assert (told.unit, told.agent, told.status, told.rounds) == (unit, "a", status, 3)
+    assert (told.labels, told.description, told.answer, told.matched) == ((), "", {}, None)
