@@ -63,8 +63,9 @@ class Engine:
             raise unavailable(tier, "import docker", str(error), "`pip install 'docker>=7.2,<8'`") from error
         self._failures: tuple[type[Exception], ...] = (DockerException, OSError)
         try:
-            _knock(str(docker.utils.parse_host(docker.utils.kwargs_from_env().get("base_url"))))
-            self._api: docker.APIClient = docker.from_env(timeout=_REQUEST_S).api
+            self._address = str(docker.utils.parse_host(docker.utils.kwargs_from_env().get("base_url")))
+            _knock(self._address)
+            self._client: docker.APIClient = docker.from_env(timeout=_REQUEST_S).api
             self.about: dict[str, Any] = self._api.info()
         except self._failures as error:
             raise no_engine(tier, error) from error
@@ -89,9 +90,15 @@ class Engine:
             reason = f"the engine knows {', '.join(sorted(runtimes))}"
             raise unavailable(self._tier, f"finding the runtime {self._runtime}", reason, remedy)
 
+    @property
+    def _api(self) -> docker.APIClient:
+        """The SDK's client, of an engine that was there a moment ago: OSError if it has gone."""
+        _knock(self._address)
+        return self._client
+
     def close(self) -> None:
         """Let the connection go."""
-        self._api.close()
+        self._client.close()
 
     def answers(self) -> bool:
         """Whether it still does."""
@@ -238,7 +245,7 @@ class Engine:
 
 
 def _knock(address: str) -> None:
-    """Connect once to an engine on this machine: the SDK leaves a socket open whenever it cannot."""
+    """Connect once to an engine on this machine, and no more: the SDK leaves a socket open whenever it cannot."""
     scheme, _, path = address.partition("://")
     if scheme == "http+unix":
         with socket.socket(socket.AF_UNIX) as knocking:
