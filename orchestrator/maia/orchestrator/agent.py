@@ -15,6 +15,7 @@ from maia.orchestrator.budget import Ledger, Standing
 from maia.orchestrator.context import UNLIMITED, ContextLimits, fitted
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, PartEvent, PicturePart, UserMessage, Why
+from maia.orchestrator.journal import PAID_PATIENCE_S
 from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
@@ -23,9 +24,6 @@ from maia.orchestrator.tasks import Task
 
 FINAL_REPLIES: Final = 2
 """Replies after the last round: one to conclude, one to mend its form. Then the run ends."""
-
-_ROOM_PATIENCE_S: Final = 300.0
-"""How long a reply, which is paid for, waits for room on a full disk."""
 
 _EMPTY: Final = "(empty reply)"  # vendors refuse an assistant's message without text
 
@@ -146,7 +144,7 @@ class Agent:
             stop_reason=reply.stop_reason,
             usd=self.cost(reply.usage),
         )
-        await self.record.journal.put(event, patience_s=_ROOM_PATIENCE_S)
+        await self.record.journal.put(event, patience_s=PAID_PATIENCE_S)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:
