@@ -143,7 +143,7 @@ def test_where_the_budget_was_spent_more_rounds_are_not_the_advice(
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_on_a_narrow_terminal_words_stay_and_numbers_go(width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
-    spent: dict[str, Any] = {"usage": {"input_tokens": 1_234_567}, "usd": 12.5, "rounds": 7, "tool_calls": 21, "seconds": 3723.0}
+    spent: dict[str, Any] = {"usage": {"input_tokens": 1_234_567}, "usd": 12.5, "tool_calls": 21, "seconds": 3723.0}
     rows = [
         result(unit=OR3, labels=("crimson",), truth="vermilion", matched=False, **spent),
         result(labels=("red",), truth="red", matched=True, **spent),
