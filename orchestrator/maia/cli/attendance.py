@@ -32,7 +32,7 @@ async def attend(config: Config, subjects: Sequence[str], *, build: bool) -> NoR
     Raises:
         ServerDiedError: One did not start, or ended.
     """
-    listen = {name: config.address(name) for name in ADDRESSES}
+    listen = {name: config.own_address(name) for name in ADDRESSES}
     others = [name for name in ADDRESSES if name != "subject"]
     check_writable(config.cache_dir, "--cache-dir")
     logs = config.cache_dir / "logs"

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from maia.wire.addresses import Address
-from maia.wire.errors import UnavailableError
+from maia.wire.addresses import Address, split_addresses
+from maia.wire.errors import PreconditionError, UnavailableError
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.replicas import ReplicatedChannel
+from maia.wire.versions import Told, check_version
 
-IDEMPOTENT_SERVICES: Final = (
-    "maia.subject.v1.SubjectService",
-    "maia.generation.v1.GenerationService",
-    "maia.editing.v1.EditingService",
-    "maia.exemplars.v1.ExemplarsService",
-    "maia.description.v1.DescriptionService",
+SERVICE_OF: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "subject": "maia.subject.v1.SubjectService",
+        "generation": "maia.generation.v1.GenerationService",
+        "editing": "maia.editing.v1.EditingService",
+        "exemplars": "maia.exemplars.v1.ExemplarsService",
+        "description": "maia.description.v1.DescriptionService",
+    }
 )
+"""What each tool server hosts, in the version of its contract that this release speaks."""
+
+IDEMPOTENT_SERVICES: Final = (*SERVICE_OF.values(),)
 """Services whose every call may be made twice: seed and content decide the answer. A session's stream is none."""
 
 _POLL_S: Final = 0.05
@@ -32,11 +41,20 @@ def open_channel(address: str) -> grpc.aio.Channel:
     a second.
 
     Args:
-        address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn.
+        address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn; or several
+            of these, separated by commas, for replicas of which each call goes to the next that serves.
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine.
     """
+    several = split_addresses(address)
+    if len(several) > 1:
+        replicas = {one: _open(one, replica=True) for one in several}
+        return ReplicatedChannel(replicas, idempotent=IDEMPOTENT_SERVICES)
+    return _open(address, replica=False)
+
+
+def _open(address: str, *, replica: bool) -> grpc.aio.Channel:
     parsed = Address.parse(address)
     parsed.require_local()
     return grpc.aio.insecure_channel(
@@ -48,7 +66,7 @@ def open_channel(address: str) -> grpc.aio.Channel:
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             # A request larger than the retry buffer would silently not be retried.
             ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-            ("grpc.service_config", _service_config(every_record=parsed.resolve)),
+            ("grpc.service_config", _service_config(every_record=parsed.resolve, replica=replica)),
             # gRPC would send even loopback traffic through the machine's http_proxy.
             ("grpc.enable_http_proxy", 0),
             ("grpc.keepalive_time_ms", 60_000),
@@ -71,6 +89,7 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
 
     Raises:
         UnavailableError: It did not serve in time; the message says what it answered last.
+        PreconditionError: VERSION_MISMATCH, or SERVICE_MISSING: it hosts no such service.
     """
     health = health_pb2_grpc.HealthStub(channel)
     request = health_pb2.HealthCheckRequest(service=service)
@@ -79,10 +98,15 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    answer = await health.Check(request, wait_for_ready=True)
+                    call = health.Check(request, wait_for_ready=True)
+                    answer = await call
                 except grpc.aio.AioRpcError as error:
+                    check_version(Told.of(error.trailing_metadata()), server=server)
+                    if error.code() is grpc.StatusCode.NOT_FOUND:
+                        raise _other_server(server, service, Told.of(error.trailing_metadata())) from error
                     last = f"{error.code().name} {error.details()}"
                 else:
+                    check_version(Told.of(await call.trailing_metadata()), server=server)
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
                     last = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
@@ -93,9 +117,19 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
         ) from None
 
 
-def _service_config(*, every_record: bool) -> str:
-    config: dict[str, object] = {
-        "methodConfig": [
+def _other_server(server: str, service: str, told: Told) -> PreconditionError:
+    return PreconditionError(
+        f"the {server} does not know {service}, only {', '.join(told.services) or 'others'}; is it another server, or "
+        "one of another version?",
+        reason="SERVICE_MISSING",
+        metadata={"server": server, "service": service},
+    )
+
+
+def _service_config(*, every_record: bool, replica: bool) -> str:
+    config: dict[str, object] = {}
+    if not replica:  # what a replica could not answer goes to another, not to the same once more
+        config["methodConfig"] = [
             {
                 "name": [{"service": service} for service in IDEMPOTENT_SERVICES],
                 "retryPolicy": {
@@ -107,8 +141,8 @@ def _service_config(*, every_record: bool) -> str:
                 },
             }
         ]
-    }
-    if every_record:
+    if every_record or replica:
+        # gRPC watches the health of servers for this policy, not for its default.
         config["loadBalancingConfig"] = [{"round_robin": {}}]
         config["healthCheckConfig"] = {"serviceName": ""}
     return json.dumps(config)

@@ -16,7 +16,7 @@ from maia.orchestrator.clients.exemplars import ExemplarsClient
 from maia.orchestrator.clients.generation import GenerationClient
 from maia.orchestrator.clients.subject import SubjectClient
 from maia.wire.addresses import SERVER_ADDRESSES
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 
 READY_S: Final = 3.0
@@ -25,7 +25,7 @@ READY_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`."""
+    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`, or lists."""
 
     subject: str
     generation: str
@@ -76,6 +76,7 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
         UnavailableError: A server does not serve; the message names all such servers, their addresses, and how to
             start them.
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: VERSION_MISMATCH, or SERVICE_MISSING: another server is there.
     """
     async with AsyncExitStack() as stack:
         connections: dict[str, Connection] = {}
@@ -96,8 +97,8 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
 
 async def _all_ready(connections: dict[str, Connection], ready_s: float) -> None:
     waits = [
-        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s)
-        for connection in connections.values()
+        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s, service=SERVICE_OF[name])
+        for name, connection in connections.items()
     ]
     answers = await asyncio.gather(*waits, return_exceptions=True)
     down: list[tuple[Connection, UnavailableError]] = []
