@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Generator, Mapping
+from collections.abc import Awaitable, Callable, Container, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Self
 
@@ -134,7 +134,7 @@ class _Call(Awaitable[Any]):
     def __init__(
         self,
         channel: ReplicatedChannel,
-        methods: list[Callable[..., Any]],
+        methods: Sequence[Callable[..., Any]],
         attempts: int,
         request: object,
         *,
