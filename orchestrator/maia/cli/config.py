@@ -21,8 +21,10 @@ from maia.cli.errors import CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
-from maia.wire.addresses import SERVER_ADDRESSES, Address, split_addresses
+from maia.wire.addresses import SERVER_ADDRESSES, split_addresses
+from maia.wire.channels import check_reachable
 from maia.wire.errors import InvalidRequestError
+from maia.wire.tls import ClientCredentials
 from maia.wire.toml_places import meant
 from maia.wire.toml_places import place as place_in
 
@@ -40,9 +42,10 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "anthropic_api_key": "ANTHROPIC_API_KEY",
         "openai_api_key": "OPENAI_API_KEY",
         "compatible_api_key": "MAIA_COMPATIBLE_API_KEY",
+        "token": "MAIA_TOKEN",
     }
 )
-"""The variable of each vendor's key."""
+"""The variable of each key: the vendors', and the token for our own servers."""
 
 FILE: Final = Path("maia.toml")
 _LIMITS: Final = Limits()
@@ -61,6 +64,11 @@ class Config(BaseModel):
     editing_address: str = ADDRESSES["editing"]
     exemplars_address: str = ADDRESSES["exemplars"]
     description_address: str = ADDRESSES["description"]
+
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
 
     agent: str = "scripted"
     base_url: str | None = None
@@ -96,8 +104,11 @@ class Config(BaseModel):
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None
     compatible_api_key: SecretStr | None = None
+    token: SecretStr | None = None
 
-    @field_validator("cache_dir", "out", "task_file", "prices", "exemplars_store")
+    @field_validator(
+        "cache_dir", "out", "task_file", "prices", "exemplars_store", "tls_ca", "tls_cert", "tls_key", "token_file"
+    )
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
@@ -141,6 +152,17 @@ class Config(BaseModel):
             )
         except ValueError as error:
             raise CommandError(str(error), reason="SETTING_INVALID") from error
+
+    @property
+    def credentials(self) -> ClientCredentials | None:
+        """What servers at these addresses are shown; None for plain text.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID: some of the three files of TLS without the others.
+        """
+        return ClientCredentials.of(
+            self.tls_ca, self.tls_cert, self.tls_key, token=self.token, token_file=self.token_file
+        )
 
     def address(self, server: str) -> str:
         """Return where a server is expected, by its name in `ADDRESSES`; several with commas between them."""
@@ -196,6 +218,7 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     except ValidationError as error:
         raise CommandError(_told(error, places), reason="SETTING_INVALID") from None
     config.limits  # noqa: B018  # says now, not at the first block, that a limit cannot be
+    config.credentials  # noqa: B018  # the same
     _check_sandbox(config)
     return config
 
@@ -230,7 +253,7 @@ def _check_sandbox(config: Config) -> None:
     """
     if config.sandbox_address is None:
         return
-    Address.parse(config.sandbox_address).require_local()
+    check_reachable(config.sandbox_address, config.credentials)
     if config.sandbox_tier != "auto":
         raise CommandError(
             f"the sandbox host at {config.sandbox_address} isolates as it was started to; leave out sandbox_tier",

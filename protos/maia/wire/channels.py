@@ -7,14 +7,18 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from maia.wire.addresses import Address, split_addresses
-from maia.wire.errors import PreconditionError, UnavailableError
+from maia.wire.errors import PreconditionError, UnauthenticatedError, UnavailableError
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.refusal import refusal
 from maia.wire.replicas import ReplicatedChannel
+from maia.wire.secured import SecuredChannel
+from maia.wire.tls import ClientCredentials, ClientIdentity
 from maia.wire.versions import Told, check_version
 
 SERVICE_OF: Final[Mapping[str, str]] = MappingProxyType(
@@ -33,8 +37,16 @@ IDEMPOTENT_SERVICES: Final = (*SERVICE_OF.values(),)
 
 _POLL_S: Final = 0.05
 
+_OPENED: Final[WeakKeyDictionary[grpc.aio.Channel, tuple[Address, ClientCredentials | None]]] = WeakKeyDictionary()
+"""What channels were opened with, for the day when one of them finds nobody."""
 
-def open_channel(address: str) -> grpc.aio.Channel:
+_SECURE: Final = (
+    "make certificates with `maia certs certs` where the CA is kept, then give --tls-ca certs/ca.pem --tls-cert "
+    "certs/orchestrator.pem --tls-key certs/orchestrator-key.pem (or MAIA_TLS_CA, MAIA_TLS_CERT, MAIA_TLS_KEY)"
+)
+
+
+def open_channel(address: str, credentials: ClientCredentials | None = None) -> grpc.aio.Channel:
     """Open a channel; the connection is made by the first call.
 
     Calls of idempotent services are retried while their server is unavailable, three times within about
@@ -43,39 +55,74 @@ def open_channel(address: str) -> grpc.aio.Channel:
     Args:
         address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn; or several
             of these, separated by commas, for replicas of which each call goes to the next that serves.
+        credentials: Certificates and token; None for plain text, which stays on this machine.
 
     Raises:
-        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine.
+        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine without certificates.
+        PreconditionError: As `maia.wire.tls.read_pem`, or TOKEN_UNREADABLE.
     """
+    check_reachable(address, credentials)
     several = split_addresses(address)
     if len(several) > 1:
-        replicas = {one: _open(one, replica=True) for one in several}
+        replicas = {one: _open(Address.parse(one), credentials, replica=True) for one in several}
         return ReplicatedChannel(replicas, idempotent=IDEMPOTENT_SERVICES)
-    return _open(address, replica=False)
+    return _open(Address.parse(address), credentials, replica=False)
 
 
-def _open(address: str, *, replica: bool) -> grpc.aio.Channel:
-    parsed = Address.parse(address)
-    parsed.require_local()
-    return grpc.aio.insecure_channel(
-        str(parsed),
-        options=[
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-            # A request larger than the retry buffer would silently not be retried.
-            ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-            ("grpc.service_config", _service_config(every_record=parsed.resolve, replica=replica)),
-            # gRPC would send even loopback traffic through the machine's http_proxy.
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
-            # The default waits a second before it tries a server again that was still starting.
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 5_000),
-        ],
-    )
+def _open(address: Address, credentials: ClientCredentials | None, *, replica: bool) -> grpc.aio.Channel:
+    options = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        # A request larger than the retry buffer would silently not be retried.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        ("grpc.service_config", _service_config(every_record=address.resolve, replica=replica)),
+        # gRPC would send even loopback traffic through the machine's http_proxy.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # The default waits a second before it tries a server again that was still starting.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    ]
+
+    def connect(certificates: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        if certificates is None:
+            return grpc.aio.insecure_channel(str(address), options=options)
+        return grpc.aio.secure_channel(str(address), certificates, options=options)
+
+    channel: grpc.aio.Channel
+    if credentials is None:
+        channel = connect(None)
+    else:
+        identity = ClientIdentity(credentials, encrypted=credentials.encrypts and address.socket is None)
+        channel = SecuredChannel(identity, connect)
+    _OPENED[channel] = (address, credentials)
+    return channel
+
+
+async def why_refused(channel: grpc.aio.Channel, *, server: str) -> UnauthenticatedError | None:
+    """Return what TLS has against a connection that did not come about; None if it is not that.
+
+    Args:
+        channel: Of `open_channel`.
+        server: As messages name it.
+    """
+    one_by_one = channel.channels if isinstance(channel, ReplicatedChannel) else (channel,)
+    found = [await refusal(*_OPENED[one], server) for one in one_by_one if one in _OPENED]
+    return next((error for error in found if error is not None), None)
+
+
+def check_reachable(address: str, credentials: ClientCredentials | None) -> None:
+    """Refuse an address, or list of them, for which plain text would have to leave this machine.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+    """
+    if credentials is None or not credentials.encrypts:
+        for one in split_addresses(address):
+            Address.parse(one).require_local(_SECURE)
 
 
 async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_s: float, service: str = "") -> None:
@@ -90,6 +137,7 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
     Raises:
         UnavailableError: It did not serve in time; the message says what it answered last.
         PreconditionError: VERSION_MISMATCH, or SERVICE_MISSING: it hosts no such service.
+        UnauthenticatedError: TLS_REFUSED: one side does not accept the other's certificate.
     """
     health = health_pb2_grpc.HealthStub(channel)
     request = health_pb2.HealthCheckRequest(service=service)
@@ -112,6 +160,8 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
                     last = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
+        if (refused := await why_refused(channel, server=server)) is not None:
+            raise refused from None
         raise UnavailableError(
             f"the {server} was not ready within {timeout_s:g} s ({last})", metadata={"server": server}
         ) from None

@@ -42,6 +42,11 @@ class ReplicatedChannel(grpc.aio.Channel):
         self._idempotent = idempotent
         self._next = 0
 
+    @property
+    def channels(self) -> tuple[grpc.aio.Channel, ...]:
+        """The channels of the replicas."""
+        return self._channels
+
     async def pick(self, tried: Container[int], *, wait_for_ready: bool) -> int:
         """Return the replica that is to be asked next: one that serves and was not tried, if there is any.
 
