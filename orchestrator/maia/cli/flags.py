@@ -66,7 +66,7 @@ def _server(name: str, port: int) -> object:
     return typer.Option(
         f"--{name}-address",
         metavar="ADDRESS",
-        help=f"Of the {name} server: host:port or unix:/path.",
+        help=f"Of the {name} server: host:port, dns:///name:port or unix:/path; replicas with commas.",
         show_default=f"127.0.0.1:{port}",
         rich_help_panel=_SERVERS,
     )

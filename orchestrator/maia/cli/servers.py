@@ -15,7 +15,7 @@ from maia.cli.errors import ServerDownError
 from maia.cli.progress import Progress
 from maia.cli.words import counted
 from maia.orchestrator.clients import SERVER_NAMES, Addresses, Connection, Servers, open_servers
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 from maia.wire.tls import ClientCredentials
 
@@ -137,7 +137,7 @@ async def connection(where: Deployment, name: str) -> AsyncIterator[Connection]:
         one = Connection(name, where.at[name], channel)
         with startable(where):
             try:
-                await wait_until_serving(channel, server=one.server, timeout_s=READY_S)
+                await wait_until_serving(channel, server=one.server, timeout_s=READY_S, service=SERVICE_OF[name])
             except UnavailableError as error:
                 raise one.unavailable(error) from error
         yield one
