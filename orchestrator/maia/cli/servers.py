@@ -87,7 +87,7 @@ async def deployment(
     if not up:
         yield Deployment({name: config.address(name) for name in names})
         return
-    async with Children(None, environment_without_keys()) as children:
+    async with Children(None, environment_without_keys() | config.traced_environment) as children:
         progress.stage(f"starting {counted(len(names), 'server')}")
         listen = dict.fromkeys(names, ANY_PORT)
         started = await children.start(server_commands(config, listen=listen, subjects=subjects, names=names))
