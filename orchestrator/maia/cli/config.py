@@ -86,6 +86,7 @@ class Config(BaseModel):
     exemplars_store: Path | None = None
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
+    otlp_endpoint: str = ""
     jobs: int = Field(4, ge=1, le=1000)
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
@@ -182,6 +183,16 @@ class Config(BaseModel):
                 reason="SETTING_INVALID",
             )
         return address
+
+    @property
+    def traces(self) -> str:
+        """Where traces go; "" for nowhere."""
+        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+
+    @property
+    def traced_environment(self) -> dict[str, str]:
+        """What tells child processes where traces go."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.traces} if self.traces else {}
 
     def public(self) -> dict[str, object]:
         """Return everything but keys as plain JSON, for the journal."""

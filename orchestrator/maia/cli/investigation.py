@@ -50,6 +50,7 @@ from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.wiring import Lab, open_lab
 from maia.wire.logs import configure_logs
 from maia.wire.ray_cluster import check_address, ray_module
+from maia.wire.tracing import exporting
 
 log = structlog.stdlib.get_logger("maia.cli")
 
@@ -367,7 +368,7 @@ async def investigate(config: Config, request: Request) -> int:
         check_address(cluster_address(config))
     if request.up:
         check_writable(config.cache_dir, "--cache-dir")  # exemplars may have to be found
-    with Progress(Console(stderr=True)) as progress:
+    with exporting(config.traces, "maia.orchestrator"), Progress(Console(stderr=True)) as progress:
         configure_logs(level="warning")  # after the view has begun, which shows them above itself
         investigation = Investigation(config, progress, request, task)
         try:

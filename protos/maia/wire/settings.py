@@ -65,6 +65,10 @@ class ServerSettings(BaseSettings):
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="http://HOST:4318 where traces go, by OTLP (or OTEL_EXPORTER_OTLP_ENDPOINT); nowhere if not given",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged: debug, info, warning or error"
     )
@@ -102,6 +106,11 @@ class ServerSettings(BaseSettings):
             certificates=None if "*" in names else names,
             quota=Quota(self.client_requests_per_s, self.client_concurrent, self.client_request_mb * 1_000_000),
         )
+
+    @property
+    def traces(self) -> str:
+        """Where traces go; "" for nowhere."""
+        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 
     @classmethod
     @override
