@@ -16,6 +16,7 @@ import structlog
 
 from maia.wire import tracing
 from maia.wire.errors import InternalError, MaiaError, OverloadedError
+from maia.wire.metrics import CallMetrics
 from maia.wire.status import to_status
 
 # A handler of any of the four kinds takes (request or iterator, context); their wrapping is the same.
@@ -54,10 +55,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
             have more.
+        metrics: Are told of every call.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, metrics: CallMetrics | None = None) -> None:
         self._held = _Held(most_bytes)
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -68,7 +71,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or ())
+        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or (), self._metrics)
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behaviour = getattr(handler, kind)
             if behaviour is None:
@@ -120,8 +123,11 @@ class _Held:
 class _Details:
     """A call's method and the ids that came with it."""
 
-    def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self, method: str, metadata: Iterable[tuple[str, str | bytes]], metrics: CallMetrics | None = None
+    ) -> None:
         self.method = method
+        self._metrics = metrics
         sent: Mapping[str, object] = dict(metadata)
         found = {name: sent.get(f"maia-{name}") for name in CALL_IDS}
         self.ids = {name: value[:_MAX_ID_CHARS] for name, value in found.items() if isinstance(value, str)}
@@ -138,7 +144,12 @@ class _Details:
 
     def log(self, code: str, started: float, **more: str) -> None:
         write = log.debug if self.method.startswith(_QUIET) else log.info
-        milliseconds = round((time.perf_counter() - started) * 1e3, 1)
+        seconds = time.perf_counter() - started
+        milliseconds = round(seconds * 1e3, 1)
+        if self._metrics is not None and not self.method.startswith(_QUIET):
+            method = self.method.rpartition("/")[2]
+            self._metrics.calls.labels(method, code).inc()
+            self._metrics.seconds.labels(method).observe(seconds)
         write("call", method=self.method, code=code, ms=milliseconds, **self.ids, **more)
 
 

@@ -65,9 +65,8 @@ class ServerSettings(BaseSettings):
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
-    otlp_endpoint: str = Field(
-        default="",
-        description="http://HOST:4318 where traces go, by OTLP (or OTEL_EXPORTER_OTLP_ENDPOINT); nowhere if not given",
+    metrics_open: bool = Field(
+        default=False, description="let metrics_listen be an address that other machines reach, in plain text"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged: debug, info, warning or error"
@@ -106,11 +105,6 @@ class ServerSettings(BaseSettings):
             certificates=None if "*" in names else names,
             quota=Quota(self.client_requests_per_s, self.client_concurrent, self.client_request_mb * 1_000_000),
         )
-
-    @property
-    def traces(self) -> str:
-        """Where traces go; "" for nowhere."""
-        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 
     @classmethod
     @override
