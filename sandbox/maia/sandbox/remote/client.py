@@ -22,9 +22,10 @@ from maia.sandbox.remote.messages import check_remote_limits, features_of, limit
 from maia.sandbox.remote.session import RemoteSession
 from maia.sandbox.remote.statuses import from_wire
 from maia.wire.channels import check_reachable, open_channel, why_refused
-from maia.wire.errors import InvalidRequestError, MaiaError
+from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
 from maia.wire.limits import MAX_MESSAGE_BYTES
 from maia.wire.tls import ClientCredentials
+from maia.wire.versions import Told, check_version
 
 __all__ = ["ClientCredentials", "RemoteHost"]
 
@@ -90,20 +91,26 @@ class RemoteHost:
         """Connect, and ask the host what it is.
 
         Raises:
-            SandboxError: It does not answer, or a certificate, key or token cannot be used.
+            SandboxError: It does not answer, or is of a release that we do not speak to; or a certificate, key or token
+                cannot be used.
         """
         try:
             channel = open_channel(self.address, self._credentials)
         except MaiaError as error:
             raise SandboxError(error.message) from error
         try:
-            self._about = await self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
+            asked = self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
+            self._about = await asked
+            check_version(Told.of(await asked.trailing_metadata()), server=f"sandbox host at {self.address}")
         except grpc.aio.AioRpcError as error:
             refused = await why_refused(channel, server=f"sandbox host at {self.address}")
             await channel.close()
             if refused is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise SandboxError(refused.message) from error
             raise from_wire(error, self.address) from error
+        except PreconditionError as error:
+            await channel.close()
+            raise SandboxError(error.message) from error
         except BaseException:
             await channel.close()
             raise
