@@ -7,6 +7,7 @@ import datetime as dt
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -217,7 +218,7 @@ async def test_too_many_calls_a_second_are_told_when_to_come_back(file: Path) ->
 async def test_a_request_over_the_size_is_refused_for_good_without_being_read() -> None:
     options = ServerOptions(access=Access(quota=Quota(request_bytes=1000)))
     async with running([naming()], options) as server, open_channel(server.address) as channel:
-        malformed = channel.unary_unary("/maia.generation.v1.GenerationService/GenerateImages")
+        malformed: Any = channel.unary_unary("/maia.generation.v1.GenerationService/GenerateImages")
         with pytest.raises(InvalidRequestError, match="at most 1000") as caught, translated(server="x"):
             await malformed(b"\xff" * 2000, timeout=10)
         assert caught.value.reason == "REQUEST_TOO_LARGE"  # and not that it is malformed
