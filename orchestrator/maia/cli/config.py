@@ -115,7 +115,7 @@ class Config(BaseModel):
         """In a file and in the environment no shell has replaced `~`."""
         return path and path.expanduser()
 
-    @field_validator(*(f"{server}_address" for server in ADDRESSES), mode="before")
+    @field_validator(*(f"{server}_address" for server in _TABLES), mode="before")
     @classmethod
     def _replicas(cls, address: object) -> object:
         """A file may give a list; everywhere else it is a text with commas."""
@@ -175,7 +175,7 @@ class Config(BaseModel):
         Raises:
             CommandError: The settings name several.
         """
-        address = self.address(server)
+        address = self.address(server) if server in ADDRESSES else self.sandbox_address or SANDBOX_ADDRESS
         if "," in address:
             raise CommandError(
                 f"{server}_address names several servers ({address}), and one is to be started; say where it listens "

@@ -113,7 +113,7 @@ def _sandbox_address(*names: str) -> object:
     return typer.Option(
         *names,
         metavar="ADDRESS",
-        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path.",
+        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path; hosts with commas.",
         show_default="on this machine",
         rich_help_panel=_SANDBOX,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -286,11 +287,29 @@ def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredenti
         port = server.add_insecure_port(str(one)) if loaded is None else server.add_secure_port(str(one), loaded)
         return one.with_port(port)
     except RuntimeError as error:
-        raise PreconditionError(
-            f"{address} cannot be bound; is a server running there already?",
-            reason="ADDRESS_IN_USE",
-            metadata={"address": str(address)},
-        ) from error
+        raise _unbound(address) from error
+
+
+def _unbound(address: Address) -> PreconditionError:
+    """Return why an address cannot be bound, of which gRPC says nothing: what the system says to a plain socket."""
+    reason, why = "ADDRESS_UNUSABLE", "the system does not say why"
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except socket.gaierror:
+        why = f"no host is called {address.host}"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason, why = "ADDRESS_IN_USE", "the port is taken; is a server running there already?"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            why = "this machine has no such address; 0.0.0.0 stands for all that it has"
+        elif error.errno == errno.EACCES:
+            why = "only root may take this port; take one above 1023"
+        else:
+            why = error.strerror or str(error)
+    return PreconditionError(f"{address} cannot be bound: {why}", reason=reason, metadata={"address": str(address)})
 
 
 def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Address:
