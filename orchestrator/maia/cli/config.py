@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from maia.cli.errors import CommandError
+from maia.cli.errors import QUIET_GRPC, CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
@@ -236,8 +236,13 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
 
 def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for processes that need no key, which is every process but this one."""
+    return {name: value for name, value in for_servers(environment).items() if name not in KEYS.values()}
+
+
+def for_servers(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what is meant for this command's own standard error."""
     environment = os.environ if environment is None else environment
-    return {name: value for name, value in environment.items() if name not in KEYS.values()}
+    return {name: value for name, value in environment.items() if (name, value) != QUIET_GRPC}
 
 
 def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:
