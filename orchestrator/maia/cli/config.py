@@ -17,12 +17,14 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from maia.cli.errors import CommandError
+from maia.cli.errors import QUIET_GRPC, CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
-from maia.wire.addresses import SERVER_ADDRESSES, Address
+from maia.wire.addresses import SERVER_ADDRESSES
+from maia.wire.channels import check_reachable
 from maia.wire.errors import InvalidRequestError
+from maia.wire.tls import ClientCredentials
 
 ADDRESSES: Final = SERVER_ADDRESSES
 """Where each server listens unless something else is said; also the names of the servers, in the order they start."""
@@ -38,9 +40,10 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "anthropic_api_key": "ANTHROPIC_API_KEY",
         "openai_api_key": "OPENAI_API_KEY",
         "compatible_api_key": "MAIA_COMPATIBLE_API_KEY",
+        "token": "MAIA_TOKEN",
     }
 )
-"""The variable of each vendor's key."""
+"""The variable of each key: the vendors', and the token for our own servers."""
 
 FILE: Final = Path("maia.toml")
 _LIMITS: Final = Limits()
@@ -59,6 +62,11 @@ class Config(BaseModel):
     editing_address: str = ADDRESSES["editing"]
     exemplars_address: str = ADDRESSES["exemplars"]
     description_address: str = ADDRESSES["description"]
+
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
 
     agent: str = "scripted"
     base_url: str | None = None
@@ -94,8 +102,11 @@ class Config(BaseModel):
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None
     compatible_api_key: SecretStr | None = None
+    token: SecretStr | None = None
 
-    @field_validator("cache_dir", "out", "task_file", "prices", "exemplars_store")
+    @field_validator(
+        "cache_dir", "out", "task_file", "prices", "exemplars_store", "tls_ca", "tls_cert", "tls_key", "token_file"
+    )
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
@@ -123,6 +134,17 @@ class Config(BaseModel):
             )
         except ValueError as error:
             raise CommandError(str(error), reason="SETTING_INVALID") from error
+
+    @property
+    def credentials(self) -> ClientCredentials | None:
+        """What servers at these addresses are shown; None for plain text.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID: some of the three files of TLS without the others.
+        """
+        return ClientCredentials.of(
+            self.tls_ca, self.tls_cert, self.tls_key, token=self.token, token_file=self.token_file
+        )
 
     def address(self, server: str) -> str:
         """Return where a server is expected, by its name in `ADDRESSES`."""
@@ -162,14 +184,20 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     except ValidationError as error:
         raise CommandError(_told(error, places), reason="SETTING_INVALID") from None
     config.limits  # noqa: B018  # says now, not at the first block, that a limit cannot be
+    config.credentials  # noqa: B018  # the same
     _check_sandbox(config)
     return config
 
 
 def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for processes that need no key, which is every process but this one."""
+    return {name: value for name, value in for_servers(environment).items() if name not in KEYS.values()}
+
+
+def for_servers(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what is meant for this command's own standard error."""
     environment = os.environ if environment is None else environment
-    return {name: value for name, value in environment.items() if name not in KEYS.values()}
+    return {name: value for name, value in environment.items() if (name, value) != QUIET_GRPC}
 
 
 def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:
@@ -196,7 +224,7 @@ def _check_sandbox(config: Config) -> None:
     """
     if config.sandbox_address is None:
         return
-    Address.parse(config.sandbox_address).require_local()
+    check_reachable(config.sandbox_address, config.credentials)
     if config.sandbox_tier != "auto":
         raise CommandError(
             f"the sandbox host at {config.sandbox_address} isolates as it was started to; leave out sandbox_tier",

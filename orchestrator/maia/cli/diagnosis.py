@@ -38,6 +38,7 @@ from maia.orchestrator.clients import (
 )
 from maia.wire.channels import open_channel, wait_until_serving
 from maia.wire.errors import MaiaError, UnavailableError
+from maia.wire.tls import ClientCredentials
 
 _SERVER_S: Final = 1.5
 _TORCH_S: Final = 60.0
@@ -123,15 +124,17 @@ async def _accelerators() -> list[Row]:
 
 
 async def _servers(config: Config) -> list[Row]:
-    rows = list(await asyncio.gather(*(_server(name, config.address(name)) for name in SERVER_NAMES)))
+    rows = list(
+        await asyncio.gather(*(_server(name, config.address(name), config.credentials) for name in SERVER_NAMES))
+    )
     if any(row.mark != "good" for row in rows):
         rows.append(Row("servers", "note", "maia up starts them all; maia demo and --up start their own"))
     return rows
 
 
-async def _server(name: str, address: str) -> Row:
+async def _server(name: str, address: str, credentials: ClientCredentials | None) -> Row:
     try:
-        async with open_channel(address) as channel:
+        async with open_channel(address, credentials) as channel:
             connection = Connection(name, address, channel)
             await wait_until_serving(channel, server=connection.server, timeout_s=_SERVER_S)
             return Row("servers", "good", f"{name} at {address}: {await _introduction(connection)}")

@@ -22,6 +22,10 @@ def doctor(
     sandbox_tier: flags.SandboxTier = None,
     sandbox_address: flags.SandboxAddress = None,
     allow_unisolated: flags.AllowUnisolated = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

@@ -17,13 +17,24 @@ from typing import Final
 from typer.exceptions import TyperException
 
 from maia.sandbox.errors import SandboxError
-from maia.wire.errors import InvalidRequestError, MaiaError, UnavailableError
+from maia.wire.errors import (
+    InvalidRequestError,
+    MaiaError,
+    PermissionRefusedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 UNITS_FAILED: Final = 3
 INTERRUPTED: Final = 130
+
+
+QUIET_GRPC: Final = ("GRPC_VERBOSITY", "ERROR")
+"""What keeps gRPC from writing of handshakes that fail: the command says once, in its own words, what came of them. They
+belong in a server's log."""
 
 
 class CommandError(InvalidRequestError):
@@ -70,7 +81,7 @@ class BuildFailedError(MaiaError):
 
 def exit_code(error: Exception) -> int:
     """Return the exit code that an error of ours stands for."""
-    if isinstance(error, (InvalidRequestError, ServerDownError)):
+    if isinstance(error, (InvalidRequestError, ServerDownError, UnauthenticatedError, PermissionRefusedError)):
         return USAGE
     if isinstance(error, (ServerDiedError, BuildFailedError)):
         return USAGE if error.mendable else FAILED

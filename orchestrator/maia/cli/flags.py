@@ -78,6 +78,16 @@ EditingAddress = Annotated[str | None, _server("editing", 7413)]
 ExemplarsAddress = Annotated[str | None, _server("exemplars", 7414)]
 DescriptionAddress = Annotated[str | None, _server("description", 7415)]
 
+
+def _wire(help_text: str) -> object:
+    return typer.Option(metavar="FILE", help=help_text, rich_help_panel=_SERVERS)
+
+
+TlsCa = Annotated[Path | None, _wire("The CA that signed the servers' certificates, PEM; with the next two.")]
+TlsCert = Annotated[Path | None, _wire("Our own certificate, PEM; `maia certs` makes all three.")]
+TlsKey = Annotated[Path | None, _wire("Its private key, PEM.")]
+TokenFile = Annotated[Path | None, _wire("File that holds our token, instead of MAIA_TOKEN.")]
+
 Policy = Annotated[
     str | None,
     typer.Option(

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import typer
 
-from maia.cli import ablate, ask, demo, doctor, exemplars, measure, report, run, sandbox, serve, subjects, synthetic, up
-from maia.cli.errors import DONE, INTERRUPTED, reporting
+from maia.cli import (
+    ablate,
+    ask,
+    certs,
+    demo,
+    doctor,
+    exemplars,
+    measure,
+    report,
+    run,
+    sandbox,
+    serve,
+    subjects,
+    synthetic,
+    up,
+)
+from maia.cli.errors import DONE, INTERRUPTED, QUIET_GRPC, reporting
 
 HELP: Final = """Let an agent explain the units of a neural network by experiments.
 
@@ -27,7 +43,22 @@ app: Final = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
 )
-for _module in (demo, run, ask, subjects, measure, ablate, up, serve, sandbox, exemplars, synthetic, report, doctor):
+for _module in (
+    demo,
+    run,
+    ask,
+    subjects,
+    measure,
+    ablate,
+    up,
+    serve,
+    sandbox,
+    exemplars,
+    synthetic,
+    report,
+    certs,
+    doctor,
+):
     _module.register(app)
 
 
@@ -40,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; `maia.cli.errors` lists them.
     """
+    if arguments is None:
+        os.environ.setdefault(*QUIET_GRPC)
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
 

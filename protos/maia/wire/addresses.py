@@ -74,16 +74,18 @@ class Address:
         """Return the same host with another port."""
         return Address(host=self.host, port=port, resolve=self.resolve)
 
-    def require_local(self) -> None:
+    def require_local(self, remedy: str = "use 127.0.0.1, [::1] or unix:/path") -> None:
         """Refuse an address that plain text must not go to.
+
+        Args:
+            remedy: What to do instead.
 
         Raises:
             InvalidRequestError: ADDRESS_NOT_LOCAL.
         """
         if not self.local:
             raise InvalidRequestError(
-                f"{self} is not on this machine, and connections are not encrypted yet; use 127.0.0.1, [::1] or "
-                "unix:/path (for another machine, forward a port through ssh)",
+                f"{self} is not on this machine alone, and plain text must not leave it; {remedy}",
                 reason="ADDRESS_NOT_LOCAL",
                 metadata={"address": str(self)},
             )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from maia.wire.addresses import Address
-from maia.wire.errors import UnavailableError
+from maia.wire.errors import UnauthenticatedError, UnavailableError
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.refusal import refusal
+from maia.wire.secured import SecuredChannel
+from maia.wire.tls import ClientCredentials, ClientIdentity
 
 IDEMPOTENT_SERVICES: Final = (
     "maia.subject.v1.SubjectService",
@@ -24,8 +28,16 @@ IDEMPOTENT_SERVICES: Final = (
 
 _POLL_S: Final = 0.05
 
+_OPENED: Final[WeakKeyDictionary[grpc.aio.Channel, tuple[Address, ClientCredentials | None]]] = WeakKeyDictionary()
+"""What channels were opened with, for the day when one of them finds nobody."""
 
-def open_channel(address: str) -> grpc.aio.Channel:
+_SECURE: Final = (
+    "make certificates with `maia certs certs` where the CA is kept, then give --tls-ca certs/ca.pem --tls-cert "
+    "certs/orchestrator.pem --tls-key certs/orchestrator-key.pem (or MAIA_TLS_CA, MAIA_TLS_CERT, MAIA_TLS_KEY)"
+)
+
+
+def open_channel(address: str, credentials: ClientCredentials | None = None) -> grpc.aio.Channel:
     """Open a channel; the connection is made by the first call.
 
     Calls of idempotent services are retried while their server is unavailable, three times within about
@@ -33,31 +45,65 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
     Args:
         address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn.
+        credentials: Certificates and token; None for plain text, which stays on this machine.
 
     Raises:
-        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine.
+        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine without certificates.
+        PreconditionError: As `maia.wire.tls.read_pem`, or TOKEN_UNREADABLE.
+    """
+    parsed = check_reachable(address, credentials)
+    options = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        # A request larger than the retry buffer would silently not be retried.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        ("grpc.service_config", _service_config(every_record=parsed.resolve)),
+        # gRPC would send even loopback traffic through the machine's http_proxy.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # The default waits a second before it tries a server again that was still starting.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    ]
+
+    def connect(certificates: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        if certificates is None:
+            return grpc.aio.insecure_channel(str(parsed), options=options)
+        return grpc.aio.secure_channel(str(parsed), certificates, options=options)
+
+    channel: grpc.aio.Channel
+    if credentials is None:
+        channel = connect(None)
+    else:
+        identity = ClientIdentity(credentials, encrypted=credentials.encrypts and parsed.socket is None)
+        channel = SecuredChannel(identity, connect)
+    _OPENED[channel] = (parsed, credentials)
+    return channel
+
+
+async def why_refused(channel: grpc.aio.Channel, *, server: str) -> UnauthenticatedError | None:
+    """Return what TLS has against a connection that did not come about; None if it is not that.
+
+    Args:
+        channel: Of `open_channel`.
+        server: As messages name it.
+    """
+    return await refusal(*_OPENED[channel], server) if channel in _OPENED else None
+
+
+def check_reachable(address: str, credentials: ClientCredentials | None) -> Address:
+    """Return the address, unless plain text would have to leave this machine for it.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
     """
     parsed = Address.parse(address)
-    parsed.require_local()
-    return grpc.aio.insecure_channel(
-        str(parsed),
-        options=[
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-            # A request larger than the retry buffer would silently not be retried.
-            ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-            ("grpc.service_config", _service_config(every_record=parsed.resolve)),
-            # gRPC would send even loopback traffic through the machine's http_proxy.
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
-            # The default waits a second before it tries a server again that was still starting.
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 5_000),
-        ],
-    )
+    if credentials is None or not credentials.encrypts:
+        parsed.require_local(_SECURE)
+    return parsed
 
 
 async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_s: float, service: str = "") -> None:
@@ -71,6 +117,7 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
 
     Raises:
         UnavailableError: It did not serve in time; the message says what it answered last.
+        UnauthenticatedError: TLS_REFUSED: one side does not accept the other's certificate.
     """
     health = health_pb2_grpc.HealthStub(channel)
     request = health_pb2.HealthCheckRequest(service=service)
@@ -88,6 +135,8 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
                     last = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
+        if (refused := await why_refused(channel, server=server)) is not None:
+            raise refused from None
         raise UnavailableError(
             f"the {server} was not ready within {timeout_s:g} s ({last})", metadata={"server": server}
         ) from None

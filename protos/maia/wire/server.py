@@ -1,6 +1,6 @@
 """The runtime that all our gRPC servers share.
 
-    bind (loopback or a Unix socket of mode 0600) → health SERVING → announce → … → SIGTERM, SIGINT or the parent's end
+    bind (any address with certificates, else loopback or a Unix socket of mode 0600) → health SERVING → announce → …
     → health NOT_SERVING → calls in flight, up to `drain_s` → closed
 
 `running` is a server inside a program or a test; `serve` is a whole process.
@@ -17,7 +17,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +27,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from maia.wire.access import Access, AccessInterceptor, scope_of
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
 from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.tls import ServerCredentials
 
 log = structlog.stdlib.get_logger("maia.server")
 
@@ -76,6 +78,10 @@ class ServerOptions:
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
         request_bytes: Most bytes of the requests that wait or are answered at the same time.
+        credentials: Certificates; None for plain text, which stays on this machine. A Unix socket has none: its file
+            says who may.
+        access: Who may call, and how much.
+        reflection: Tell whoever asks which methods there are.
     """
 
     listen: str = "127.0.0.1:0"
@@ -83,6 +89,9 @@ class ServerOptions:
     announce: bool = False
     end_with_stdin: bool = False
     request_bytes: int = MAX_HELD_BYTES
+    credentials: ServerCredentials | None = None
+    access: Access = field(default_factory=Access)
+    reflection: bool = False
 
 
 @dataclass(slots=True)
@@ -109,20 +118,25 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     """Serve until the block ends, then drain.
 
     Raises:
-        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: ADDRESS_IN_USE, or ADDRESS_UNUSABLE: no folder for a socket.
+        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL: other machines reach it, and there are no
+            certificates.
+        PreconditionError: ADDRESS_IN_USE, or ADDRESS_UNUSABLE: no folder for a socket; as `maia.wire.tls.read_pem`.
     """
     options = options or ServerOptions()
+    check_options(options, next((scope_of(service.descriptor.full_name) for service in services), None))
     address = Address.parse(options.listen)
-    address.require_local()
-    server = grpc.aio.server(interceptors=(CallInterceptor(options.request_bytes),), options=_OPTIONS)
+    encrypted = options.credentials is not None and address.socket is None
+    access = options.access if encrypted else replace(options.access, certificates=None)
+    interceptors = (CallInterceptor(options.request_bytes), AccessInterceptor(access))
+    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     names = [service.descriptor.full_name for service in services]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    bound = _bind(server, address)
+    if options.reflection:
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    bound = _bind(server, address, options.credentials)
     await server.start()
     for name in names:
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -217,13 +231,40 @@ async def _until_stdin_closes(ask: Callable[[str], None]) -> None:
             transport.close()
 
 
-def _bind(server: grpc.aio.Server, address: Address) -> Address:
+def check_options(options: ServerOptions, name: str | None = None) -> None:
+    """Refuse what a server could not start with, before it loads its models.
+
+    Args:
+        options: Its own.
+        name: As `maia serve` takes it.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: As `maia.wire.tls.read_pem`.
+    """
+    address = Address.parse(options.listen)
+    if options.credentials is None:
+        address.require_local(_remedy(name or "subject"))
+    else:
+        options.credentials.check()
+
+
+def _remedy(name: str) -> str:
+    return (
+        f"make certificates with `maia certs certs --host {name}=THIS_MACHINE`, then give --tls-cert certs/{name}.pem "
+        f"--tls-key certs/{name}-key.pem --tls-client-ca certs/ca.pem; or listen at 127.0.0.1:PORT"
+    )
+
+
+def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredentials | None) -> Address:
+    if address.socket is not None:
+        return _bind_socket(server, address, address.socket)
+    loaded = credentials.load() if credentials is not None else None
+    # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
+    one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
     try:
-        if address.socket is not None:
-            return _bind_socket(server, address, address.socket)
-        # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
-        one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
-        return one.with_port(server.add_insecure_port(str(one)))
+        port = server.add_insecure_port(str(one)) if loaded is None else server.add_secure_port(str(one), loaded)
+        return one.with_port(port)
     except RuntimeError as error:
         raise PreconditionError(
             f"{address} cannot be bound; is a server running there already?",

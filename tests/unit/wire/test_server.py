@@ -95,12 +95,24 @@ async def test_health_says_serving_for_the_server_and_the_service(channel: grpc.
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+async def test_reflection_lists_the_services_where_it_was_asked_for(servicer: Slow) -> None:
+    async with (
+        running([hosted(servicer)], ServerOptions(reflection=True)) as server,
+        open_channel(server.address) as channel,
+    ):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        answer = await anext(aiter(call))
+        assert NAME in [service.name for service in answer.list_services_response.service]
+        call.cancel()
+
+
+async def test_without_it_nobody_is_told_which_methods_there_are(channel: grpc.aio.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-    answer = await anext(aiter(call))
-    assert NAME in [service.name for service in answer.list_services_response.service]
-    call.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(aiter(call))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_drain_lets_a_call_in_flight_end(servicer: Slow) -> None:

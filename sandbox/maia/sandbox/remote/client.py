@@ -21,10 +21,12 @@ from maia.sandbox.limits import Limits
 from maia.sandbox.remote.messages import check_remote_limits, features_of, limits_message
 from maia.sandbox.remote.session import RemoteSession
 from maia.sandbox.remote.statuses import from_wire
-from maia.wire.addresses import Address
-from maia.wire.channels import open_channel
-from maia.wire.errors import InvalidRequestError
+from maia.wire.channels import check_reachable, open_channel, why_refused
+from maia.wire.errors import InvalidRequestError, MaiaError
 from maia.wire.limits import MAX_MESSAGE_BYTES
+from maia.wire.tls import ClientCredentials
+
+__all__ = ["ClientCredentials", "RemoteHost"]
 
 _ANSWER_S: Final = 10.0
 """How long a host may take to say what it is."""
@@ -44,20 +46,22 @@ class RemoteHost:
             session = await host.open(tools=[Tool.of(search)])
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: ClientCredentials | None = None) -> None:
         """Nothing is connected before the context is entered.
 
         Args:
             address: `host:port` or `unix:/path`.
+            credentials: Certificates and token; None for plain text, which stays on this machine.
 
         Raises:
-            ValueError: It is no address, or one on another machine: connections are not encrypted yet.
+            ValueError: It is no address, or one on another machine without certificates.
         """
         try:
-            Address.parse(address).require_local()
+            check_reachable(address, credentials)
         except InvalidRequestError as error:
             raise ValueError(error.message) from error
         self.address = address
+        self._credentials = credentials
         self._channel: grpc.aio.Channel | None = None
         self._about = pb.GetHostResponse()
         self._sessions: set[RemoteSession] = set()
@@ -86,13 +90,19 @@ class RemoteHost:
         """Connect, and ask the host what it is.
 
         Raises:
-            SandboxError: It does not answer.
+            SandboxError: It does not answer, or a certificate, key or token cannot be used.
         """
-        channel = open_channel(self.address)
+        try:
+            channel = open_channel(self.address, self._credentials)
+        except MaiaError as error:
+            raise SandboxError(error.message) from error
         try:
             self._about = await self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
         except grpc.aio.AioRpcError as error:
+            refused = await why_refused(channel, server=f"sandbox host at {self.address}")
             await channel.close()
+            if refused is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise SandboxError(refused.message) from error
             raise from_wire(error, self.address) from error
         except BaseException:
             await channel.close()

@@ -15,7 +15,7 @@ from maia.wire.addresses import Address
 from maia.wire.errors import InvalidRequestError, PreconditionError
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
-from maia.wire.server import Hosted, serve
+from maia.wire.server import Hosted, ServerOptions, check_options, serve
 from maia.wire.settings import ServerSettings, load_settings
 
 _Settings = TypeVar("_Settings", bound=ServerSettings)
@@ -42,14 +42,16 @@ def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Seq
     os.environ.setdefault(*QUIET_THREADS)
     keep_freed_memory()
     configure_logs(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(_serve(name, host, settings))
+    options = settings.options
+    check_options(options, name)
+    asyncio.run(_serve(name, host, settings, options))
 
 
-async def _serve(name: str, host: Host[_Settings], settings: _Settings) -> None:
+async def _serve(name: str, host: Host[_Settings], settings: _Settings, options: ServerOptions) -> None:
     metrics = Metrics()
     with ModelThread(name) as thread, _exported(metrics, settings.metrics_listen):
         async with host(settings, thread, metrics) as services:
-            await serve(name, services, settings.options)
+            await serve(name, services, options)
 
 
 @contextmanager
