@@ -41,11 +41,13 @@ def serve(
     if name not in ADDRESSES and name != "sandbox":
         raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}, sandbox")
     settings = load_config({})
-    if name == "sandbox":
-        module, address = "maia.sandbox.remote", settings.sandbox_address or SANDBOX_ADDRESS
+    module = "maia.sandbox.remote" if name == "sandbox" else f"maia.services.{name}"
+    if _has(context.args, "--listen"):
+        listen: tuple[str, ...] = ()
+    elif name == "sandbox":
+        listen = ("--listen", settings.sandbox_address or SANDBOX_ADDRESS)
     else:
-        module, address = f"maia.services.{name}", settings.address(name)
-    listen = () if _has(context.args, "--listen") else ("--listen", address)
+        listen = ("--listen", settings.own_address(name))
     # The server takes this process's place: signals and exit code need no relay.
     os.execve(sys.executable, [sys.executable, "-m", module, *listen, *context.args], for_servers())  # noqa: S606  # the program is our own
 

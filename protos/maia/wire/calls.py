@@ -7,13 +7,14 @@ import inspect
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
 
+from maia.wire import tracing
 from maia.wire.errors import InternalError, MaiaError, OverloadedError
 from maia.wire.status import to_status
 
@@ -124,6 +125,16 @@ class _Details:
         sent: Mapping[str, object] = dict(metadata)
         found = {name: sent.get(f"maia-{name}") for name in CALL_IDS}
         self.ids = {name: value[:_MAX_ID_CHARS] for name, value in found.items() if isinstance(value, str)}
+        self.trace = tracing.incoming(sent.items())  # type: ignore[arg-type]  # values are text or bytes
+
+    def span(self) -> AbstractContextManager[tracing.Span]:
+        """Show the call in its caller's trace, if it came with one."""
+        if self.trace is None:
+            return nullcontext(tracing.Span())
+        _, service, method = self.method.split("/")
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        about |= {f"maia.{name}": value for name, value in self.ids.items()}
+        return tracing.span(method, about, parent=self.trace, kind="server")
 
     def log(self, code: str, started: float, **more: str) -> None:
         write = log.debug if self.method.startswith(_QUIET) else log.info
@@ -135,10 +146,11 @@ def _wrapped(behaviour: _Behaviour, details: _Details, held: _Held | None = None
     @asynccontextmanager
     async def answered(request: Any, context: _Context) -> AsyncIterator[Any]:  # noqa: ANN401
         async with _answered(details, context):
+            # A session's stream is as long as a run, and its blocks are in the client's trace.
             if held is None:
                 yield request
             else:
-                with held.holding(request.size):
+                with held.holding(request.size), details.span():
                     yield request.request
 
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.

@@ -31,8 +31,9 @@ from maia.wire.access import Access, AccessInterceptor, scope_of
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
-from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.limits import CONNECTION_GRACE_S, DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from maia.wire.tls import ServerCredentials
+from maia.wire.versions import VersionInterceptor, own_version
 
 log = structlog.stdlib.get_logger("maia.server")
 
@@ -78,6 +79,8 @@ class ServerOptions:
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
         request_bytes: Most bytes of the requests that wait or are answered at the same time.
+        connection_age_s: After about that long a client is asked to connect anew, so that replicas that were added get
+            their share; None for never. Calls in flight end as they would.
         credentials: Certificates; None for plain text, which stays on this machine. A Unix socket has none: its file
             says who may.
         access: Who may call, and how much.
@@ -89,6 +92,7 @@ class ServerOptions:
     announce: bool = False
     end_with_stdin: bool = False
     request_bytes: int = MAX_HELD_BYTES
+    connection_age_s: float | None = None
     credentials: ServerCredentials | None = None
     access: Access = field(default_factory=Access)
     reflection: bool = False
@@ -125,15 +129,19 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     options = options or ServerOptions()
     check_options(options, next((scope_of(service.descriptor.full_name) for service in services), None))
     address = Address.parse(options.listen)
+    names = [service.descriptor.full_name for service in services]
     encrypted = options.credentials is not None and address.socket is None
     access = options.access if encrypted else replace(options.access, certificates=None)
-    interceptors = (CallInterceptor(options.request_bytes), AccessInterceptor(access))
-    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+    interceptors = (
+        VersionInterceptor(names, own_version()),
+        CallInterceptor(options.request_bytes),
+        AccessInterceptor(access),
+    )
+    server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *_age(options)))
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    names = [service.descriptor.full_name for service in services]
     if options.reflection:
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     bound = _bind(server, address, options.credentials)
@@ -172,6 +180,15 @@ async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -
         await asked.wait()
         await server.drain()
     log.info("stopped", server=name)
+
+
+def _age(options: ServerOptions) -> tuple[tuple[str, int], ...]:
+    if options.connection_age_s is None:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", round(options.connection_age_s * 1e3)),
+        ("grpc.max_connection_age_grace_ms", round(CONNECTION_GRACE_S * 1e3)),
+    )
 
 
 def _announce(line: str) -> None:
