@@ -15,6 +15,7 @@ from tests.bench.children import child
 from maia.subject.v1 import subject_pb2, subject_pb2_grpc
 from maia.type.v1 import type_pb2
 from maia.wire.channels import open_channel
+from maia.wire.tls import ClientCredentials
 
 __all__ = ["hosted", "pictures", "request", "server", "subject_server"]
 
@@ -23,7 +24,10 @@ SIDE = 224
 
 @asynccontextmanager
 async def server(
-    service: str, *flags: str, environment: Mapping[str, str] | None = None
+    service: str,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    credentials: ClientCredentials | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A server, and a channel to it. Neither it nor what it is compared with imports torchvision.
 
@@ -31,22 +35,28 @@ async def server(
         service: For example "subject".
         flags: Of its command line.
         environment: Besides this process's.
+        credentials: What it is shown.
     """
     program = ("-m", "tests.bench.without_torchvision", f"maia.services.{service}")
     settings = ("--announce", "--end-with-stdin", "--log-level=warning", *flags)
     async with (
         child(*program, *settings, environment=environment) as process,
-        open_channel(json.loads(await process.line())["address"]) as channel,
+        open_channel(json.loads(await process.line())["address"], credentials) as channel,
     ):
         yield channel
 
 
 @asynccontextmanager
 async def subject_server(
-    model: str, *flags: str, environment: Mapping[str, str] | None = None
+    model: str,
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    credentials: ClientCredentials | None = None,
 ) -> AsyncIterator[subject_pb2_grpc.SubjectServiceAsyncStub]:
     """A subject server that hosts one model."""
-    async with server("subject", f"--model={model}", *flags, environment=environment) as channel:
+    async with server(
+        "subject", f"--model={model}", *flags, environment=environment, credentials=credentials
+    ) as channel:
         yield subject_pb2_grpc.SubjectServiceStub(channel)
 
 

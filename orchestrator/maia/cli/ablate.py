@@ -34,6 +34,10 @@ def ablate(
     ] = False,
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:
@@ -51,7 +55,17 @@ def ablate(
     from maia.cli.config import load_config
     from maia.cli.units import named_units
 
-    settings = load_config({"subject_address": subject_address, "config": config, "cache_dir": cache_dir})
+    settings = load_config(
+        {
+            "subject_address": subject_address,
+            "tls_ca": tls_ca,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "token_file": token_file,
+            "config": config,
+            "cache_dir": cache_dir,
+        }
+    )
     units = named_units(model, unit or [])
     value = parse_hold(hold)
     return run_async(ablate_files(settings, model or "", units, pictures, value=value, top=top, as_json=json_, up=up))

@@ -97,6 +97,7 @@ def _box(config: Config, on_output: Callable[[str], None] | None) -> Sandbox:
             policy=config.policy,
             on_output=on_output,
             address=config.sandbox_address,
+            credentials=config.credentials,
             tier=config.sandbox_tier,
             allow_unisolated=config.allow_unisolated,
             cache_dir=config.cache_dir,

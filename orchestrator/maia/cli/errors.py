@@ -17,7 +17,13 @@ from typing import Final
 from typer.exceptions import TyperException
 
 from maia.sandbox.errors import SandboxError
-from maia.wire.errors import InvalidRequestError, MaiaError, UnavailableError
+from maia.wire.errors import (
+    InvalidRequestError,
+    MaiaError,
+    PermissionRefusedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -70,7 +76,7 @@ class BuildFailedError(MaiaError):
 
 def exit_code(error: Exception) -> int:
     """Return the exit code that an error of ours stands for."""
-    if isinstance(error, (InvalidRequestError, ServerDownError)):
+    if isinstance(error, (InvalidRequestError, ServerDownError, UnauthenticatedError, PermissionRefusedError)):
         return USAGE
     if isinstance(error, (ServerDiedError, BuildFailedError)):
         return USAGE if error.mendable else FAILED

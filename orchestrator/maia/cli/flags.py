@@ -66,7 +66,7 @@ def _server(name: str, port: int) -> object:
     return typer.Option(
         f"--{name}-address",
         metavar="ADDRESS",
-        help=f"Of the {name} server: host:port or unix:/path.",
+        help=f"Of the {name} server: host:port, dns:///name:port or unix:/path; replicas with commas.",
         show_default=f"127.0.0.1:{port}",
         rich_help_panel=_SERVERS,
     )
@@ -77,6 +77,16 @@ GenerationAddress = Annotated[str | None, _server("generation", 7412)]
 EditingAddress = Annotated[str | None, _server("editing", 7413)]
 ExemplarsAddress = Annotated[str | None, _server("exemplars", 7414)]
 DescriptionAddress = Annotated[str | None, _server("description", 7415)]
+
+
+def _wire(help_text: str) -> object:
+    return typer.Option(metavar="FILE", help=help_text, rich_help_panel=_SERVERS)
+
+
+TlsCa = Annotated[Path | None, _wire("The CA that signed the servers' certificates, PEM; with the next two.")]
+TlsCert = Annotated[Path | None, _wire("Our own certificate, PEM; `maia certs` makes all three.")]
+TlsKey = Annotated[Path | None, _wire("Its private key, PEM.")]
+TokenFile = Annotated[Path | None, _wire("File that holds our token, instead of MAIA_TOKEN.")]
 
 Policy = Annotated[
     str | None,
@@ -103,7 +113,7 @@ def _sandbox_address(*names: str) -> object:
     return typer.Option(
         *names,
         metavar="ADDRESS",
-        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path.",
+        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path; hosts with commas.",
         show_default="on this machine",
         rich_help_panel=_SANDBOX,
     )

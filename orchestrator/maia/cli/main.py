@@ -8,7 +8,22 @@ from typing import Final
 
 import typer
 
-from maia.cli import ablate, ask, demo, doctor, exemplars, measure, report, run, sandbox, serve, subjects, synthetic, up
+from maia.cli import (
+    ablate,
+    ask,
+    certs,
+    demo,
+    doctor,
+    exemplars,
+    measure,
+    report,
+    run,
+    sandbox,
+    serve,
+    subjects,
+    synthetic,
+    up,
+)
 from maia.cli.errors import DONE, INTERRUPTED, reporting
 
 HELP: Final = """Let an agent explain the units of a neural network by experiments.
@@ -27,7 +42,22 @@ app: Final = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
 )
-for _module in (demo, run, ask, subjects, measure, ablate, up, serve, sandbox, exemplars, synthetic, report, doctor):
+for _module in (
+    demo,
+    run,
+    ask,
+    subjects,
+    measure,
+    ablate,
+    up,
+    serve,
+    sandbox,
+    exemplars,
+    synthetic,
+    report,
+    certs,
+    doctor,
+):
     _module.register(app)
 
 

@@ -29,6 +29,10 @@ def measure(
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
     exemplars_address: flags.ExemplarsAddress = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:
@@ -50,6 +54,10 @@ def measure(
         {
             "subject_address": subject_address,
             "exemplars_address": exemplars_address,
+            "tls_ca": tls_ca,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "token_file": token_file,
             "config": config,
             "cache_dir": cache_dir,
         }

@@ -121,6 +121,10 @@ def run(
     output_bytes: flags.OutputBytes = None,
     dataset_size: flags.DatasetSize = None,
     exemplars_store: flags.ExemplarsStore = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

@@ -39,6 +39,10 @@ def run(
     cpu_s: flags.CpuSeconds = None,
     memory_mb: flags.MemoryMb = None,
     output_bytes: flags.OutputBytes = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:

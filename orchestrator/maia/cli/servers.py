@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from maia.cli.children import Children, ServerCommand
@@ -14,10 +15,14 @@ from maia.cli.errors import ServerDownError
 from maia.cli.progress import Progress
 from maia.cli.words import counted
 from maia.orchestrator.clients import SERVER_NAMES, Addresses, Connection, Servers, open_servers
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
+from maia.wire.tls import ClientCredentials
 
 ANY_PORT: Final = "127.0.0.1:0"
+PLAIN: Final = ("--tls-cert", "", "--tls-key", "", "--tls-client-ca", "", "--tokens", "")
+"""Flags of a server for this command alone."""
+
 READY_S: Final = 3.0
 """How long a server may take to say that it serves."""
 
@@ -28,11 +33,12 @@ class Deployment:
 
     at: Mapping[str, str]
     children: Children | None = None
+    credentials: ClientCredentials | None = None
 
     @property
     def addresses(self) -> Addresses:
         """All five, for a deployment that has them."""
-        return Addresses(**self.at)
+        return Addresses(**self.at, credentials=self.credentials)
 
     def check(self) -> None:
         """Raise if a server of our own has ended.
@@ -50,7 +56,12 @@ def exemplar_store(config: Config) -> Path:
 
 
 def server_commands(
-    config: Config, *, listen: Mapping[str, str], subjects: Sequence[str] = (), names: Iterable[str] = SERVER_NAMES
+    config: Config,
+    *,
+    listen: Mapping[str, str],
+    subjects: Sequence[str] = (),
+    names: Iterable[str] = SERVER_NAMES,
+    wire: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[ServerCommand]:
     """Return how to start servers.
 
@@ -59,13 +70,17 @@ def server_commands(
         listen: Address by server.
         subjects: What the subject server hosts; empty for its own default.
         names: Which servers.
+        wire: Flags about certificates and tokens, by server.
     """
     own = {
         "subject": ("--model", ",".join(subjects)) if subjects else (),
         "exemplars": ("--store", str(exemplar_store(config))),
     }
     file = ("--config", str(config.config_file)) if config.config_file else ()
-    return [ServerCommand(name, ("--listen", listen[name], *file, *own.get(name, ()))) for name in names]
+    return [
+        ServerCommand(name, ("--listen", listen[name], *file, *own.get(name, ()), *wire.get(name, ())))
+        for name in names
+    ]
 
 
 @asynccontextmanager
@@ -85,12 +100,15 @@ async def deployment(
         ServerDiedError: One did not start.
     """
     if not up:
-        yield Deployment({name: config.address(name) for name in names})
+        yield Deployment({name: config.address(name) for name in names}, credentials=config.credentials)
         return
     async with Children(None, environment_without_keys()) as children:
         progress.stage(f"starting {counted(len(names), 'server')}")
         listen = dict.fromkeys(names, ANY_PORT)
-        started = await children.start(server_commands(config, listen=listen, subjects=subjects, names=names))
+        # Nobody else reaches them, whatever the file and the environment say of servers that others do.
+        wire = dict.fromkeys(names, PLAIN)
+        commands = server_commands(config, listen=listen, subjects=subjects, names=names, wire=wire)
+        started = await children.start(commands)
         progress.done(f"{counted(len(names), 'server')} ready")
         yield Deployment({child.name: child.address for child in started}, children)
 
@@ -115,11 +133,11 @@ async def connection(where: Deployment, name: str) -> AsyncIterator[Connection]:
     Raises:
         ServerDownError: As `connected`.
     """
-    async with open_channel(where.at[name]) as channel:
+    async with open_channel(where.at[name], where.credentials) as channel:
         one = Connection(name, where.at[name], channel)
         with startable(where):
             try:
-                await wait_until_serving(channel, server=one.server, timeout_s=READY_S)
+                await wait_until_serving(channel, server=one.server, timeout_s=READY_S, service=SERVICE_OF[name])
             except UnavailableError as error:
                 raise one.unavailable(error) from error
         yield one

@@ -76,6 +76,7 @@ def sandbox_of(config: Config) -> SandboxSettings:
         tier=config.sandbox_tier,
         address=config.sandbox_address,
         allow_unisolated=config.allow_unisolated,
+        credentials=config.credentials,
     )
 
 

@@ -24,6 +24,10 @@ def subjects(
     ] = False,
     up: flags.Up = False,
     subject_address: flags.SubjectAddress = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:
@@ -40,5 +44,15 @@ def subjects(
     from maia.cli.config import load_config
     from maia.cli.introduction import introduce
 
-    settings = load_config({"subject_address": subject_address, "config": config, "cache_dir": cache_dir})
+    settings = load_config(
+        {
+            "subject_address": subject_address,
+            "tls_ca": tls_ca,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "token_file": token_file,
+            "config": config,
+            "cache_dir": cache_dir,
+        }
+    )
     return run_async(introduce(settings, name, as_json=json_, up=up))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,12 +23,28 @@ def up(
     build: Annotated[
         bool, typer.Option("--build/--no-build", help="First find the exemplars that are not stored yet.")
     ] = True,
+    certs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Certificates of `maia certs FOLDER`, for every server. Needed where other machines reach them.",
+            show_default="what the settings of each server say",
+        ),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Those who may call, by token; `maia token` writes it."),
+    ] = None,
     subject_address: flags.SubjectAddress = None,
     generation_address: flags.GenerationAddress = None,
     editing_address: flags.EditingAddress = None,
     exemplars_address: flags.ExemplarsAddress = None,
     description_address: flags.DescriptionAddress = None,
     dataset_size: flags.DatasetSize = None,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    token_file: flags.TokenFile = None,
     config: flags.ConfigFile = None,
     cache_dir: flags.CacheDir = None,
 ) -> int:
@@ -43,6 +60,8 @@ def up(
     from maia.cli.attendance import attend
     from maia.cli.config import load_config
 
-    settings = load_config({name: value for name, value in given.items() if name not in ("model", "build")})
+    settings = load_config(
+        {name: value for name, value in given.items() if name not in ("model", "build", "certs", "tokens")}
+    )
     subjects = [name.strip() for name in (model or "").split(",") if name.strip()]
-    return run_async(attend(settings, subjects, build=build))
+    return run_async(attend(settings, subjects, build=build, certs=certs, tokens=tokens))

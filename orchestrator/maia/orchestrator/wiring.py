@@ -14,6 +14,7 @@ from maia.orchestrator.clients import Addresses, Servers, open_servers
 from maia.orchestrator.context import UNLIMITED, ContextLimits
 from maia.orchestrator.protocols import Backbone
 from maia.sandbox import Host, RemoteHost, TierName
+from maia.wire.tls import ClientCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ class SandboxSettings:
         tier: Of a host here.
         address: Of a sandbox host elsewhere; None runs one here.
         allow_unisolated: Whether a host here may take the tier "none".
+        credentials: For a host elsewhere.
     """
 
     cache_dir: Path
     tier: TierName = "auto"
     address: str | None = None
     allow_unisolated: bool = False
+    credentials: ClientCredentials | None = None
 
     def host(self) -> Host | RemoteHost:
         """Return the host, not entered.
@@ -100,7 +103,7 @@ class SandboxSettings:
             ValueError: The address is none.
         """
         if self.address is not None:
-            return RemoteHost(self.address)
+            return RemoteHost(self.address, self.credentials)
         return Host(tier=self.tier, cache_dir=self.cache_dir, allow_unisolated=self.allow_unisolated)
 
 

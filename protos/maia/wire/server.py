@@ -1,6 +1,6 @@
 """The runtime that all our gRPC servers share.
 
-    bind (loopback or a Unix socket of mode 0600) → health SERVING → announce → … → SIGTERM, SIGINT or the parent's end
+    bind (any address with certificates, else loopback or a Unix socket of mode 0600) → health SERVING → announce → …
     → health NOT_SERVING → calls in flight, up to `drain_s` → closed
 
 `running` is a server inside a program or a test; `serve` is a whole process.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +28,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from maia.wire.access import Access, AccessInterceptor, scope_of
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
-from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.limits import CONNECTION_GRACE_S, DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.tls import ServerCredentials
+from maia.wire.versions import VersionInterceptor, own_version
 
 log = structlog.stdlib.get_logger("maia.server")
 
@@ -76,6 +80,12 @@ class ServerOptions:
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
         request_bytes: Most bytes of the requests that wait or are answered at the same time.
+        connection_age_s: After about that long a client is asked to connect anew, so that replicas that were added get
+            their share; None for never. Calls in flight end as they would.
+        credentials: Certificates; None for plain text, which stays on this machine. A Unix socket has none: its file
+            says who may.
+        access: Who may call, and how much.
+        reflection: Tell whoever asks which methods there are.
     """
 
     listen: str = "127.0.0.1:0"
@@ -83,6 +93,10 @@ class ServerOptions:
     announce: bool = False
     end_with_stdin: bool = False
     request_bytes: int = MAX_HELD_BYTES
+    connection_age_s: float | None = None
+    credentials: ServerCredentials | None = None
+    access: Access = field(default_factory=Access)
+    reflection: bool = False
 
 
 @dataclass(slots=True)
@@ -109,20 +123,29 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     """Serve until the block ends, then drain.
 
     Raises:
-        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: ADDRESS_IN_USE, or ADDRESS_UNUSABLE: no folder for a socket.
+        InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL: other machines reach it, and there are no
+            certificates.
+        PreconditionError: ADDRESS_IN_USE, or ADDRESS_UNUSABLE: no folder for a socket; as `maia.wire.tls.read_pem`.
     """
     options = options or ServerOptions()
+    check_options(options, next((scope_of(service.descriptor.full_name) for service in services), None))
     address = Address.parse(options.listen)
-    address.require_local()
-    server = grpc.aio.server(interceptors=(CallInterceptor(options.request_bytes),), options=_OPTIONS)
+    names = [service.descriptor.full_name for service in services]
+    encrypted = options.credentials is not None and address.socket is None
+    access = options.access if encrypted else replace(options.access, certificates=None)
+    interceptors = (
+        VersionInterceptor(names, own_version()),
+        CallInterceptor(options.request_bytes),
+        AccessInterceptor(access),
+    )
+    server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *_age(options)))
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    names = [service.descriptor.full_name for service in services]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    bound = _bind(server, address)
+    if options.reflection:
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    bound = _bind(server, address, options.credentials)
     await server.start()
     for name in names:
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -158,6 +181,15 @@ async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -
         await asked.wait()
         await server.drain()
     log.info("stopped", server=name)
+
+
+def _age(options: ServerOptions) -> tuple[tuple[str, int], ...]:
+    if options.connection_age_s is None:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", round(options.connection_age_s * 1e3)),
+        ("grpc.max_connection_age_grace_ms", round(CONNECTION_GRACE_S * 1e3)),
+    )
 
 
 def _announce(line: str) -> None:
@@ -217,19 +249,64 @@ async def _until_stdin_closes(ask: Callable[[str], None]) -> None:
             transport.close()
 
 
-def _bind(server: grpc.aio.Server, address: Address) -> Address:
+def check_options(options: ServerOptions, name: str | None = None) -> None:
+    """Refuse what a server could not start with, before it loads its models.
+
+    Args:
+        options: Its own.
+        name: As `maia serve` takes it.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: As `maia.wire.tls.read_pem`.
+    """
+    address = Address.parse(options.listen)
+    if options.credentials is None:
+        address.require_local(_remedy(name or "subject"))
+    else:
+        options.credentials.check()
+
+
+def _remedy(name: str) -> str:
+    return (
+        f"make certificates with `maia certs certs --host {name}=THIS_MACHINE`, then give --tls-cert certs/{name}.pem "
+        f"--tls-key certs/{name}-key.pem --tls-client-ca certs/ca.pem; or listen at 127.0.0.1:PORT"
+    )
+
+
+def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredentials | None) -> Address:
+    if address.socket is not None:
+        return _bind_socket(server, address, address.socket)
+    loaded = credentials.load() if credentials is not None else None
+    # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
+    one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
     try:
-        if address.socket is not None:
-            return _bind_socket(server, address, address.socket)
-        # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
-        one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
-        return one.with_port(server.add_insecure_port(str(one)))
+        port = server.add_insecure_port(str(one)) if loaded is None else server.add_secure_port(str(one), loaded)
+        return one.with_port(port)
     except RuntimeError as error:
-        raise PreconditionError(
-            f"{address} cannot be bound; is a server running there already?",
-            reason="ADDRESS_IN_USE",
-            metadata={"address": str(address)},
-        ) from error
+        raise _unbound(address) from error
+
+
+def _unbound(address: Address) -> PreconditionError:
+    """Return why an address cannot be bound, of which gRPC says nothing: what the system says to a plain socket."""
+    reason, why = "ADDRESS_UNUSABLE", "the system does not say why"
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except socket.gaierror:
+        why = f"no host is called {address.host}"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason, why = "ADDRESS_IN_USE", "the port is taken; is a server running there already?"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            why = "this machine has no such address; 0.0.0.0 stands for all that it has"
+        elif error.errno == errno.EACCES:
+            why = "only root may take this port; take one above 1023"
+        else:
+            why = error.strerror or str(error)
+    return PreconditionError(f"{address} cannot be bound: {why}", reason=reason, metadata={"address": str(address)})
 
 
 def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Address:

@@ -18,9 +18,13 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
+from maia.wire.access import Access
 from maia.wire.errors import InvalidRequestError
 from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES
 from maia.wire.server import ServerOptions
+from maia.wire.tls import ServerCredentials
+from maia.wire.tokens import Quota, TokenFile
+from maia.wire.toml_places import meant, place
 
 
 class ServerSettings(BaseSettings):
@@ -28,7 +32,10 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    listen: str = Field(default="127.0.0.1:0", description="127.0.0.1:PORT (0: any free one), [::1]:PORT or unix:/path")
+    listen: str = Field(
+        default="127.0.0.1:0",
+        description="127.0.0.1:PORT (0: any free one), [::1]:PORT or unix:/path; with certificates any HOST:PORT",
+    )
     drain_s: float = Field(
         default=DRAIN_S, ge=0, description="seconds that calls in flight may take after an order to stop"
     )
@@ -39,6 +46,22 @@ class ServerSettings(BaseSettings):
         ge=1,
         description="megabytes of requests that wait or are answered at the same time; more are told to come back",
     )
+    tls_cert: str = Field(
+        default="", description="the server's certificate, a PEM file; with the next two: `maia certs` makes them"
+    )
+    tls_key: str = Field(default="", description="its private key, a PEM file")
+    tls_client_ca: str = Field(default="", description="the CA that signed the certificates of clients, a PEM file")
+    clients: str = Field(
+        default="orchestrator",
+        description="names of certificates, separated by commas, whose clients may call; * for all of the CA",
+    )
+    tokens: str = Field(default="", description="TOML file of those who may call, by token; `maia token` writes it")
+    client_requests_per_s: float = Field(default=0, ge=0, description="calls a second of one client; 0 for no bound")
+    client_concurrent: int = Field(default=0, ge=0, description="calls of one client at a time; 0 for no bound")
+    client_request_mb: int = Field(
+        default=0, ge=0, description="megabytes of one request of a client; 0 for the 64 MiB that a message may have"
+    )
+    reflection: bool = Field(default=False, description="tell clients which methods there are, for tools like grpcurl")
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
@@ -51,9 +74,33 @@ class ServerSettings(BaseSettings):
 
     @property
     def options(self) -> ServerOptions:
-        """The part that the gRPC runtime takes."""
+        """The part that the gRPC runtime takes; reads the file of tokens.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID: certificates that lack one of their files, nobody who may call.
+            PreconditionError: TOKENS_INVALID.
+        """
         return ServerOptions(
-            self.listen, self.drain_s, self.announce, self.end_with_stdin, self.requests_mb * 1_000_000
+            self.listen,
+            self.drain_s,
+            self.announce,
+            self.end_with_stdin,
+            self.requests_mb * 1_000_000,
+            credentials=ServerCredentials.of(self.tls_cert, self.tls_key, self.tls_client_ca),
+            access=self._access(),
+            reflection=self.reflection,
+        )
+
+    def _access(self) -> Access:
+        names = frozenset(name.strip() for name in self.clients.split(",") if name.strip())
+        if not names:
+            raise InvalidRequestError(
+                "clients names nobody; give names of certificates, or * for all", reason="SETTING_INVALID"
+            )
+        return Access(
+            tokens=TokenFile(Path(self.tokens).expanduser()) if self.tokens else None,
+            certificates=None if "*" in names else names,
+            quota=Quota(self.client_requests_per_s, self.client_concurrent, self.client_request_mb * 1_000_000),
         )
 
     @classmethod
@@ -86,11 +133,15 @@ def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str], *,
         InvalidRequestError: SETTING_INVALID: a value, the file or a name in it.
     """
     flags = vars(_parser(kind, name, program).parse_args(arguments))
-    table = _table(flags.pop("config", None) or os.environ.get("MAIA_CONFIG"), name)
+    file = flags.pop("config", None) or os.environ.get("MAIA_CONFIG")
+    text = _text(file)
+    table = _table(file, text, name)
+    _check_names(kind, file, text, name, table)
     try:
         return _with_file(kind, table)(**flags)
     except ValidationError as error:
-        raise InvalidRequestError(_told(error, name), reason="SETTING_INVALID") from error
+        places = {key: place(file, text, (name, key)) for key in table if key not in flags}
+        raise InvalidRequestError(_told(error, name, places), reason="SETTING_INVALID") from error
 
 
 def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.ArgumentParser:
@@ -117,16 +168,34 @@ def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.Arg
     return parser
 
 
-def _table(path: str | None, name: str) -> Mapping[str, Any]:
+def _text(path: str | None) -> str:
     if path is None:
-        return {}
+        return ""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get(name, {})
-    except (OSError, ValueError) as error:
-        raise InvalidRequestError(f"the file {path} cannot be used: {error}", reason="SETTING_INVALID") from error
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"the file {path} cannot be read: {error}", reason="SETTING_INVALID") from error
+
+
+def _table(path: str | None, text: str, name: str) -> Mapping[str, Any]:
+    try:
+        table = tomllib.loads(text).get(name, {})
+    except ValueError as error:
+        raise InvalidRequestError(f"the file {path} is no TOML: {error}", reason="SETTING_INVALID") from error
     if not isinstance(table, dict):
         raise InvalidRequestError(f"in the file {path}, {name} is no table", reason="SETTING_INVALID")
     return table
+
+
+def _check_names(kind: type[ServerSettings], path: str | None, text: str, name: str, table: Mapping[str, Any]) -> None:
+    for key in table:
+        if key not in kind.model_fields:
+            raise InvalidRequestError(
+                f"{place(path, text, (name, key))}: the table [{name}] has no setting {key!r}; "
+                f"{meant(key, kind.model_fields)}",
+                reason="SETTING_INVALID",
+                metadata={"setting": key},
+            )
 
 
 def _with_file(kind: type[_Settings], table: Mapping[str, Any]) -> type[_Settings]:
@@ -147,9 +216,11 @@ def _with_file(kind: type[_Settings], table: Mapping[str, Any]) -> type[_Setting
     return WithFile
 
 
-def _told(error: ValidationError, name: str) -> str:
-    problems = (
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (got {problem['input']!r:.80})"
-        for problem in error.errors()
-    )
+def _told(error: ValidationError, name: str, places: Mapping[str, str]) -> str:
+    def where(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
+        found = ".".join(str(part) for part in problem["loc"])
+        origin = places.get(str(next(iter(problem["loc"]), "")))
+        return f"{origin}: {found}" if origin else found
+
+    problems = (f"{where(problem)}: {problem['msg']} (got {problem['input']!r:.80})" for problem in error.errors())
     return f"settings of the {name} server: {'; '.join(problems)}"

@@ -128,6 +128,8 @@ def from_rpc(error: grpc.aio.AioRpcError, *, server: str) -> MaiaError:
         return _foreign(code, text, server)
     cls = ERROR_OF.get(code, InternalError)
     metadata = dict(info.metadata)
+    if cls in (UnauthenticatedError, PermissionRefusedError):
+        return cls(f"the {server} refuses the call: {text}", reason=info.reason, metadata=metadata)
     if cls is OverloadedError:
         retry = _unpack(status, error_details_pb2.RetryInfo)
         delay = retry.retry_delay.ToNanoseconds() / 1e9 if retry is not None else 1.0
@@ -150,6 +152,17 @@ def translated(*, server: str) -> Iterator[None]:
 
 def _foreign(code: grpc.StatusCode, text: str, server: str) -> MaiaError:
     """An error for a status that gRPC, a proxy or someone else's server made."""
+    if code is grpc.StatusCode.UNAVAILABLE and "handshake failed" in text:
+        return UnauthenticatedError(
+            f"no connection with the {server}, whose certificate or ours is refused ({text})",
+            reason="TLS_REFUSED",
+            metadata={"server": server},
+        )
+    if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in text and "Socket closed" in text:
+        # A server that does not like a certificate hangs up; so does one that is just ending.
+        return UnavailableError(
+            f"the {server} hangs up ({text}); does it accept our certificate?", metadata={"server": server}
+        )
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnavailableError(f"the {server} does not answer ({text})", metadata={"server": server})
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     from maia.sandbox.limits import Limits, Outcome, State, Status, Usage
     from maia.sandbox.protocol.toolspec import ToolSpec
     from maia.sandbox.protocol.types import ImageRef, Namespace, Pixels
-    from maia.sandbox.remote.client import RemoteHost
+    from maia.sandbox.remote.client import ClientCredentials, RemoteHost
     from maia.sandbox.remote.session import RemoteSession
     from maia.sandbox.sandbox import Sandbox
     from maia.sandbox.sync import SyncSandbox
 
 _HOME = {
+    "ClientCredentials": "remote.client",
     "Feature": "host.tiers.tier",
     "Host": "host.host",
     "HostGoneError": "errors",
@@ -78,6 +79,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ClientCredentials",
     "Feature",
     "Host",
     "HostGoneError",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maia.sandbox.host.tiers.tier import Feature
     from maia.sandbox.host.tools import ImageSource
     from maia.sandbox.limits import Limits, Outcome
-    from maia.sandbox.remote.client import RemoteHost
+    from maia.sandbox.remote.client import ClientCredentials, RemoteHost
     from maia.sandbox.remote.session import RemoteSession
 
 __all__ = ["Sandbox"]
@@ -51,6 +51,7 @@ class Sandbox:
         images: ImageSource | None = None,
         on_output: Callable[[str], None] | None = None,
         address: str | None = None,
+        credentials: ClientCredentials | None = None,
         tier: TierName = "auto",
         allow_unisolated: bool = False,
         cache_dir: Path | None = None,
@@ -67,6 +68,7 @@ class Sandbox:
             images: Resolves image references.
             on_output: Called with each piece of output as it comes.
             address: Of a sandbox host (`maia serve sandbox`), `host:port` or `unix:/path`; None runs a host here.
+            credentials: Certificates and token for a host elsewhere (`ClientCredentials`).
             tier: How a host here isolates; a host elsewhere has been told by whoever started it.
             allow_unisolated: Needed for the tier "none", which isolates nothing.
             cache_dir: The user's cache directory if None.
@@ -84,7 +86,7 @@ class Sandbox:
         self._images = images
         self._on_output = on_output
         open_request(self._tools, self._constants, seed, policy)  # refuses now what `open` would refuse later
-        self._host = _host(address, tier, allow_unisolated=allow_unisolated, cache_dir=cache_dir)
+        self._host = _host(address, credentials, tier, allow_unisolated=allow_unisolated, cache_dir=cache_dir)
         self._host()
         self._stack = AsyncExitStack()
         self._session: Session | RemoteSession | None = None
@@ -141,7 +143,12 @@ class Sandbox:
 
 
 def _host(
-    address: str | None, tier: TierName, *, allow_unisolated: bool, cache_dir: Path | None
+    address: str | None,
+    credentials: ClientCredentials | None,
+    tier: TierName,
+    *,
+    allow_unisolated: bool,
+    cache_dir: Path | None,
 ) -> Callable[[], Host | RemoteHost]:
     """What makes the host.
 
@@ -156,4 +163,4 @@ def _host(
         raise ValueError(f"the host at {address} isolates as it was started to; leave out tier={tier!r}")
     from maia.sandbox.remote.client import RemoteHost  # gRPC only where it is used
 
-    return partial(RemoteHost, address)
+    return partial(RemoteHost, address, credentials)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from maia.sandbox.host.tiers.tier import Feature
     from maia.sandbox.host.tools import ImageSource, Tool
     from maia.sandbox.limits import Limits, Outcome
+    from maia.sandbox.remote.client import ClientCredentials
 
 __all__ = ["SyncSandbox"]
 
@@ -44,6 +45,7 @@ class SyncSandbox:
         images: ImageSource | None = None,
         on_output: Callable[[str], None] | None = None,
         address: str | None = None,
+        credentials: ClientCredentials | None = None,
         tier: TierName = "auto",
         allow_unisolated: bool = False,
         cache_dir: Path | None = None,
@@ -62,6 +64,7 @@ class SyncSandbox:
             images=images,
             on_output=on_output,
             address=address,
+            credentials=credentials,
             tier=tier,
             allow_unisolated=allow_unisolated,
             cache_dir=cache_dir,

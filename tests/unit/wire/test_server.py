@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.unit.wire.lab import made, server_of
 from typing_extensions import override
 
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
@@ -95,12 +97,24 @@ async def test_health_says_serving_for_the_server_and_the_service(channel: grpc.
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+async def test_reflection_lists_the_services_where_it_was_asked_for(servicer: Slow) -> None:
+    async with (
+        running([hosted(servicer)], ServerOptions(reflection=True)) as server,
+        open_channel(server.address) as channel,
+    ):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        answer = await anext(aiter(call))
+        assert NAME in [service.name for service in answer.list_services_response.service]
+        call.cancel()
+
+
+async def test_without_it_nobody_is_told_which_methods_there_are(channel: grpc.aio.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-    answer = await anext(aiter(call))
-    assert NAME in [service.name for service in answer.list_services_response.service]
-    call.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(aiter(call))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_drain_lets_a_call_in_flight_end(servicer: Slow) -> None:
@@ -241,6 +255,21 @@ async def test_a_port_in_use_is_refused(servicer: Slow, server: RunningServer) -
         async with running([hosted(servicer)], ServerOptions(listen=server.address)):
             pass
     assert caught.value.reason == "ADDRESS_IN_USE"
+    assert caught.value.message == (
+        f"{server.address} cannot be bound: the port is taken; is a server running there already?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "why"),
+    [("192.0.2.1:7000", "this machine has no such address"), ("host.invalid:7000", "no host is called host.invalid")],
+)
+async def test_an_address_of_another_machine_is_told(servicer: Slow, tmp_path: Path, listen: str, why: str) -> None:
+    options = ServerOptions(listen, credentials=server_of(made(tmp_path)))
+    with pytest.raises(PreconditionError, match=f"{re.escape(listen)} cannot be bound: {why}") as caught:
+        async with running([hosted(servicer)], options):
+            pass
+    assert caught.value.reason == "ADDRESS_UNUSABLE"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.168.1.2:7000"])

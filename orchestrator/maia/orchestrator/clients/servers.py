@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from maia.orchestrator.clients.calling import Connection
@@ -16,8 +16,9 @@ from maia.orchestrator.clients.exemplars import ExemplarsClient
 from maia.orchestrator.clients.generation import GenerationClient
 from maia.orchestrator.clients.subject import SubjectClient
 from maia.wire.addresses import SERVER_ADDRESSES
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
+from maia.wire.tls import ClientCredentials
 
 READY_S: Final = 3.0
 """How long a server may take to say that it serves."""
@@ -25,31 +26,36 @@ READY_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`."""
+    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`, or lists."""
 
     subject: str
     generation: str
     editing: str
     exemplars: str
     description: str
+    credentials: ClientCredentials | None = field(default=None, kw_only=True)
+    """Certificates and token for all of them; None for plain text, which stays on this machine."""
 
     @classmethod
     def local(cls) -> Self:
         """Return those that `maia up` serves at."""
-        return cls(**SERVER_ADDRESSES)
+        return cls(**dict(SERVER_ADDRESSES), credentials=None)
 
     @classmethod
     def of_environment(cls) -> Self:
-        """Return those that MAIA_SUBJECT_ADDRESS and its like name, and for the rest those of `local`."""
-        return cls(
-            **{
-                server: os.environ.get(f"MAIA_{server.upper()}_ADDRESS") or address
-                for server, address in SERVER_ADDRESSES.items()
-            }
-        )
+        """Return those that MAIA_SUBJECT_ADDRESS and its like name, and for the rest those of `local`.
+
+        Raises:
+            InvalidRequestError: As `ClientCredentials.of_environment`, whose they are reached with.
+        """
+        found = {
+            server: os.environ.get(f"MAIA_{server.upper()}_ADDRESS") or address
+            for server, address in SERVER_ADDRESSES.items()
+        }
+        return cls(**found, credentials=ClientCredentials.of_environment())
 
 
-SERVER_NAMES: Final = tuple(field.name for field in fields(Addresses))
+SERVER_NAMES: Final = tuple(SERVER_ADDRESSES)
 """The servers as `maia serve` names them."""
 
 
@@ -76,12 +82,15 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
         UnavailableError: A server does not serve; the message names all such servers, their addresses, and how to
             start them.
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
+        PreconditionError: VERSION_MISMATCH, SERVICE_MISSING: another server is there; a certificate, key or token that
+            cannot be used.
+        UnauthenticatedError: A server refuses our certificate, or we its.
     """
     async with AsyncExitStack() as stack:
         connections: dict[str, Connection] = {}
         for name in SERVER_NAMES:
             address = getattr(addresses, name)
-            channel = open_channel(address)
+            channel = open_channel(address, addresses.credentials)
             stack.push_async_callback(channel.close)
             connections[name] = Connection(name, address, channel)
         await _all_ready(connections, ready_s)
@@ -96,8 +105,8 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
 
 async def _all_ready(connections: dict[str, Connection], ready_s: float) -> None:
     waits = [
-        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s)
-        for connection in connections.values()
+        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s, service=SERVICE_OF[name])
+        for name, connection in connections.items()
     ]
     answers = await asyncio.gather(*waits, return_exceptions=True)
     down: list[tuple[Connection, UnavailableError]] = []

@@ -17,7 +17,7 @@ from maia.sandbox.remote.settings import SandboxSettings
 from maia.sandbox.remote.statuses import to_wire
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
-from maia.wire.server import serve
+from maia.wire.server import ServerOptions, check_options, serve
 from maia.wire.settings import load_settings
 
 log = structlog.stdlib.get_logger("maia.sandbox")
@@ -31,10 +31,12 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> None:
     settings = load_settings(SandboxSettings, "sandbox", arguments, program="python -m maia.sandbox.remote")
     configure_logs(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(_serve(settings))
+    options = settings.options
+    check_options(options, "sandbox")
+    asyncio.run(_serve(settings, options))
 
 
-async def _serve(settings: SandboxSettings) -> None:
+async def _serve(settings: SandboxSettings, options: ServerOptions) -> None:
     host = Host(
         tier=settings.tier,
         cache_dir=settings.cache_dir or user_cache_dir(os.environ),
@@ -45,7 +47,7 @@ async def _serve(settings: SandboxSettings) -> None:
         async with host:
             if host.tier == "none":
                 log.warning("nothing is isolated: code of clients can do all that this user can")
-            await serve("sandbox", [execution_service(host, settings.max_sessions)], settings.options)
+            await serve("sandbox", [execution_service(host, settings.max_sessions)], options)
     except SandboxError as error:
         raise to_wire(error) from error
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from maia.services._runtime.memory import keep_freed_memory
@@ -13,9 +14,10 @@ from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
 from maia.wire.addresses import Address
 from maia.wire.errors import InvalidRequestError, PreconditionError
+from maia.wire.limits import CONNECTION_AGE_S
 from maia.wire.logs import configure_logs
 from maia.wire.program import reporting_errors
-from maia.wire.server import Hosted, serve
+from maia.wire.server import Hosted, ServerOptions, check_options, serve
 from maia.wire.settings import ServerSettings, load_settings
 
 _Settings = TypeVar("_Settings", bound=ServerSettings)
@@ -42,14 +44,16 @@ def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Seq
     os.environ.setdefault(*QUIET_THREADS)
     keep_freed_memory()
     configure_logs(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(_serve(name, host, settings))
+    options = settings.options
+    check_options(options, name)
+    asyncio.run(_serve(name, host, settings, options))
 
 
-async def _serve(name: str, host: Host[_Settings], settings: _Settings) -> None:
+async def _serve(name: str, host: Host[_Settings], settings: _Settings, options: ServerOptions) -> None:
     metrics = Metrics()
     with ModelThread(name) as thread, _exported(metrics, settings.metrics_listen):
         async with host(settings, thread, metrics) as services:
-            await serve(name, services, settings.options)
+            await serve(name, services, replace(options, connection_age_s=CONNECTION_AGE_S))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import grpc
 
 from maia.services._runtime.fairness import Principal
 from maia.type.v1 import type_pb2
+from maia.wire.access import authenticated_client
 from maia.wire.errors import InvalidRequestError
 from maia.wire.limits import MAX_BATCH_PIXELS, MAX_MESSAGE_BYTES, MAX_PICTURE_PIXELS, MAX_PICTURES, MAX_PROMPT_CHARS
 from maia.wire.pictures import read_header
@@ -33,11 +34,10 @@ class Size(NamedTuple):
 
 
 def principal_of(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
-    """Return who makes a call: by its certificate where there is one, then by the run or session that it names."""
-    names = context.auth_context().get("x509_common_name", ())
+    """Return who makes a call: by token or certificate where there is one, then by the run or session that it names."""
     sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     session = sent.get("maia-session") or sent.get("maia-run") or context.peer()
-    return Principal(b"".join(names).decode("utf-8", "replace"), session[:_MAX_SESSION_CHARS])
+    return Principal(authenticated_client(), session[:_MAX_SESSION_CHARS])
 
 
 def check_count(items: Sized, what: str) -> None:

@@ -1,0 +1,102 @@
+"""Why a connection does not come about: gRPC says only that it was closed, TLS says more."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from typing import Final
+
+from maia.wire.addresses import Address
+from maia.wire.errors import UnauthenticatedError
+from maia.wire.tls import ClientCredentials
+
+_WAIT_S: Final = 2.0
+
+_WORDS: Final = {
+    "CERTIFICATE_REQUIRED": "it asks for a certificate and got none",
+    "UNKNOWN_CA": "our certificate was signed by another CA than its own",
+    "CERTIFICATE_EXPIRED": "our certificate has expired",
+    "CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "BAD_CERTIFICATE": "it does not accept our certificate",
+    "WRONG_VERSION_NUMBER": "it speaks plain text where we expect TLS; leave out tls_ca, tls_cert and tls_key, or "
+    "start it with certificates",
+}
+"""What alerts of TLS mean, by a part of the name that Python gives them."""
+
+
+async def refusal(address: Address, credentials: ClientCredentials | None, server: str) -> UnauthenticatedError | None:
+    """Connect once more, without gRPC, and return what TLS says; None if it is content, or nobody is there.
+
+    Args:
+        address: Of the server.
+        credentials: As gRPC used them.
+        server: As messages name it.
+    """
+    if address.socket is not None:
+        return None
+    encrypted = credentials is not None and credentials.encrypts
+    try:
+        answered = await asyncio.to_thread(_shake_hands, address, _context(credentials))
+    except ssl.SSLCertVerificationError as error:
+        why = f"its certificate is not to be trusted: {error.verify_message}"
+    except ssl.SSLError as error:
+        if not encrypted and "WRONG_VERSION" in (error.reason or ""):
+            return None  # plain text, as we expect
+        said = error.reason or str(error)
+        why = next((words for part, words in _WORDS.items() if part in said), f"TLS says {said}")
+    except OSError:
+        return None
+    else:
+        if encrypted and answered:
+            return None
+        # gRPC's servers hang up without an alert; what they had against it is in their log.
+        why = "it does not accept our certificate: not of its CA, or expired by its clock; its log says which"
+    if not encrypted:
+        why = "it takes TLS only; give tls_ca, tls_cert and tls_key"
+    return UnauthenticatedError(
+        f"no connection with the {server}: {why}", reason="TLS_REFUSED", metadata={"server": server}
+    )
+
+
+async def certificate_expiry(address: Address, credentials: ClientCredentials | None) -> dt.datetime | None:
+    """Return when the certificate of a server that takes ours expires; None if it shows none, or nobody is there."""
+    if address.socket is not None or credentials is None or not credentials.encrypts:
+        return None
+    try:
+        return await asyncio.to_thread(_expiry, address, _context(credentials))
+    except OSError:  # TLS's own errors too
+        return None
+
+
+def _context(credentials: ClientCredentials | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["h2"])
+    if credentials is None or not credentials.encrypts:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # nothing is sent: only whether TLS is spoken is asked
+        return context
+    assert credentials.certificate is not None
+    context.load_verify_locations(credentials.ca)
+    context.load_cert_chain(credentials.certificate, credentials.key)
+    return context
+
+
+def _shake_hands(address: Address, context: ssl.SSLContext) -> bool:
+    """Whether the server said anything once it had seen our certificate, as one that speaks HTTP/2 does at once."""
+    # In a thread and not by asyncio, whose streams keep an alert that comes after the handshake to themselves.
+    with (
+        socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
+        context.wrap_socket(plain, server_hostname=address.host) as secure,
+    ):
+        return bool(secure.recv(1))
+
+
+def _expiry(address: Address, context: ssl.SSLContext) -> dt.datetime | None:
+    with (
+        socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
+        context.wrap_socket(plain, server_hostname=address.host) as secure,
+    ):
+        shown = (secure.getpeercert() or {}).get("notAfter")
+    return dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(shown), dt.UTC) if isinstance(shown, str) else None

@@ -1,0 +1,340 @@
+"""Certificates of servers and clients: files that are checked when they are read, and watched afterwards.
+
+TLS is always mutual: a server shows its certificate and takes only clients whose certificate its CA has signed.
+`maia certs` makes them for a lab without a CA of its own. Whoever replaces the files need not restart anything: a
+server reads them again before a handshake, a client before a call.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import grpc
+import structlog
+from pydantic import SecretStr
+
+from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
+from maia.wire.watching import Watch
+
+log = structlog.stdlib.get_logger("maia.tls")
+
+_LOOK_S: Final = 1.0
+"""How often a client looks whether its files have changed."""
+
+
+class Pem(NamedTuple):
+    """The contents of three files, checked."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+    until: dt.datetime
+    """When the certificate expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCredentials:
+    """What a server shows, and whose clients it takes.
+
+    Attributes:
+        certificate: Its own, PEM, with the chain up to what clients trust.
+        key: Of that certificate.
+        client_ca: Whose signature a client's certificate must have.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+
+    @classmethod
+    def of(cls, certificate: str, key: str, client_ca: str) -> ServerCredentials | None:
+        """Return those that settings name; None if they name none.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID: one of them without the others.
+        """
+        given = {"tls_cert": certificate, "tls_key": key, "tls_client_ca": client_ca}
+        if not _complete(given):
+            return None
+        return cls(*(Path(path).expanduser() for path in given.values()))
+
+    def check(self) -> None:
+        """Read the files once.
+
+        Raises:
+            PreconditionError: As `read_pem`.
+        """
+        read_pem(self.client_ca, self.certificate, self.key)
+
+    def load(self) -> grpc.ServerCredentials:
+        """Read the files, now and whenever they have changed before a handshake.
+
+        Raises:
+            PreconditionError: As `read_pem`.
+        """
+        watch = Watch((self.client_ca, self.certificate, self.key))
+        pem = read_pem(self.client_ca, self.certificate, self.key)
+        log.info("certificate in force", file=str(self.certificate), until=_moment(pem.until))
+
+        def renewed() -> grpc.ServerCertificateConfiguration | None:
+            # gRPC calls this in threads of its own, and what it raises would be lost.
+            try:
+                if not watch.changed():
+                    return None
+                fresh = read_pem(self.client_ca, self.certificate, self.key)
+            except MaiaError as error:
+                log.warning("the new certificate is not taken, the earlier one stays in force", why=error.message)
+                return None
+            log.info("certificate renewed", file=str(self.certificate), until=_moment(fresh.until))
+            return _configuration(fresh)
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(pem),
+            renewed,  # type: ignore[arg-type]  # its stub does not know that None leaves what is there
+            require_client_authentication=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """Where a client's token is.
+
+    Attributes:
+        value: The token itself, from the environment.
+        file: A file that holds it and nothing else; read again when it has changed.
+    """
+
+    value: SecretStr | None = None
+    file: Path | None = None
+
+    def read(self) -> str:
+        """Return the token.
+
+        Raises:
+            PreconditionError: TOKEN_UNREADABLE.
+        """
+        if self.value is not None:
+            return _printable(self.value.get_secret_value(), "the token of MAIA_TOKEN")
+        assert self.file is not None
+        return _printable(_contents(self.file, "TOKEN_UNREADABLE").decode("ascii", "replace"), f"the file {self.file}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What a client trusts and shows. Used for every address but Unix sockets, which the file system guards.
+
+    Attributes:
+        ca: Whose signature a server's certificate must have; None for plain text, which stays on this machine.
+        certificate: The client's own.
+        key: Of that certificate.
+        token: Who asks, for servers with a file of tokens.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token: TokenSource | None = None
+
+    def __post_init__(self) -> None:
+        if len({self.ca is None, self.certificate is None, self.key is None}) > 1:
+            raise ValueError("ca, certificate and key belong together; give all three or none")
+
+    @classmethod
+    def of(
+        cls,
+        ca: Path | None,
+        certificate: Path | None,
+        key: Path | None,
+        *,
+        token: SecretStr | None = None,
+        token_file: Path | None = None,
+    ) -> ClientCredentials | None:
+        """Return those that settings name; None if they name none.
+
+        Raises:
+            InvalidRequestError: SETTING_INVALID: one of the files of TLS without the others.
+        """
+        encrypted = _complete({"tls_ca": ca, "tls_cert": certificate, "tls_key": key})
+        source = TokenSource(token, token_file) if token is not None or token_file is not None else None
+        if not encrypted:
+            return cls(token=source) if source else None
+        return cls(ca, certificate, key, source)
+
+    @classmethod
+    def of_environment(cls) -> ClientCredentials | None:
+        """Return those that MAIA_TLS_CA, MAIA_TLS_CERT, MAIA_TLS_KEY, MAIA_TOKEN and MAIA_TOKEN_FILE name.
+
+        Raises:
+            InvalidRequestError: As `of`.
+        """
+
+        def path(name: str) -> Path | None:
+            return Path(os.environ[name]).expanduser() if os.environ.get(name) else None
+
+        token = os.environ.get("MAIA_TOKEN")
+        return cls.of(
+            path("MAIA_TLS_CA"),
+            path("MAIA_TLS_CERT"),
+            path("MAIA_TLS_KEY"),
+            token=SecretStr(token) if token else None,
+            token_file=path("MAIA_TOKEN_FILE"),
+        )
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether there are certificates."""
+        return self.ca is not None
+
+
+@dataclass(slots=True)
+class ClientIdentity:
+    """A client's credentials as they are in force, looked at again now and then.
+
+    Raises:
+        PreconditionError: As `read_pem`, or TOKEN_UNREADABLE.
+    """
+
+    credentials: ClientCredentials
+    encrypted: bool
+    channel: grpc.ChannelCredentials | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    _watch: Watch = field(init=False)
+    _looked: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        token_file = (
+            self.credentials.token.file if self.credentials.token and not self.credentials.token.value else None
+        )
+        own = (self.credentials.ca, self.credentials.certificate, self.credentials.key) if self.encrypted else ()
+        self._watch = Watch(tuple(file for file in (*own, token_file) if file is not None))
+        self._looked = time.monotonic()
+        self._read()
+
+    def renew(self) -> bool:
+        """Look at the files, at most once a second; return whether there are new certificates to connect with.
+
+        Files that have become unusable leave the earlier ones in force, and a line in the log.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return False
+        self._looked = now
+        before = self.channel
+        try:
+            if self._watch.changed():
+                self._read()
+        except MaiaError as error:
+            log.warning("the new credentials are not taken, the earlier ones stay in force", why=error.message)
+        return self.channel is not before
+
+    def _read(self) -> None:
+        credentials = self.credentials
+        channel = self.channel
+        if self.encrypted:
+            assert credentials.ca is not None
+            assert credentials.certificate is not None
+            assert credentials.key is not None
+            pem = read_pem(credentials.ca, credentials.certificate, credentials.key)
+            channel = grpc.ssl_channel_credentials(pem.ca, pem.key, pem.certificate)
+        token = credentials.token.read() if credentials.token else None
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.channel = channel
+
+
+def read_pem(ca: Path, certificate: Path, key: Path) -> Pem:
+    """Read certificates and a key, and check what can be checked before a handshake.
+
+    Raises:
+        PreconditionError: TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH, TLS_CERTIFICATE_EXPIRED or
+            TLS_CERTIFICATE_NOT_YET_VALID; the message names the file and, for the last two, since or from when.
+    """
+    # Slow to import, and not needed where everything stays on one machine.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    pem = {file: _contents(file, "TLS_FILE_UNREADABLE") for file in (ca, certificate, key)}
+
+    def parsed(file: Path) -> list[x509.Certificate]:
+        try:
+            found = x509.load_pem_x509_certificates(pem[file])
+        except ValueError as error:
+            raise _refused(file, f"the file {file} holds no certificate in PEM", "TLS_FILE_INVALID") from error
+        for one in found:
+            _check_dates(file, one.not_valid_before_utc, one.not_valid_after_utc)
+        return found
+
+    parsed(ca)
+    own = parsed(certificate)[0]
+    try:
+        private = serialization.load_pem_private_key(pem[key], password=None)
+    except (ValueError, TypeError) as error:
+        raise _refused(key, f"the file {key} holds no private key in PEM without a password", "TLS_FILE_INVALID") from (
+            error
+        )
+    if private.public_key() != own.public_key():
+        raise _refused(key, f"the key {key} does not belong to the certificate {certificate}", "TLS_KEY_MISMATCH")
+    return Pem(pem[ca], pem[certificate], pem[key], own.not_valid_after_utc)
+
+
+def _check_dates(file: Path, since: dt.datetime, until: dt.datetime) -> None:
+    now = dt.datetime.now(dt.UTC)
+    if now >= until:
+        raise _refused(
+            file,
+            f"the certificate {file} has expired, on {_moment(until)}, and it is {_moment(now)} here; renew it, with "
+            "`maia certs DIR` where that made it",
+            "TLS_CERTIFICATE_EXPIRED",
+        )
+    if now < since:
+        raise _refused(
+            file,
+            f"the certificate {file} is not valid yet: from {_moment(since)}, and it is {_moment(now)} here; are the "
+            "clocks apart?",
+            "TLS_CERTIFICATE_NOT_YET_VALID",
+        )
+
+
+def _complete(given: Mapping[str, str | Path | None]) -> bool:
+    """Whether all are given; False if none is.
+
+    Raises:
+        InvalidRequestError: SETTING_INVALID: some are.
+    """
+    missing = [name for name, value in given.items() if not value]
+    if missing and len(missing) < len(given):
+        raise InvalidRequestError(
+            f"{', '.join(given)} belong together; {' and '.join(missing)} is missing", reason="SETTING_INVALID"
+        )
+    return not missing
+
+
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.ca)
+
+
+def _contents(file: Path, reason: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _refused(file, f"the file {file} cannot be read: {error.strerror}", reason) from error
+
+
+def _printable(token: str, where: str) -> str:
+    token = token.strip()
+    if not token or not (token.isascii() and token.isprintable()) or " " in token:
+        raise PreconditionError(f"{where} holds no token: one line of printable ASCII", reason="TOKEN_UNREADABLE")
+    return token
+
+
+def _refused(file: Path, message: str, reason: str) -> PreconditionError:
+    return PreconditionError(message, reason=reason, metadata={"file": str(file)})
+
+
+def _moment(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
