@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from maia.cli.errors import CommandError
+from maia.cli.errors import QUIET_GRPC, CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
@@ -86,6 +86,7 @@ class Config(BaseModel):
     exemplars_store: Path | None = None
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
+    otlp_endpoint: str = ""
     jobs: int = Field(4, ge=1, le=1000)
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
@@ -183,6 +184,16 @@ class Config(BaseModel):
             )
         return address
 
+    @property
+    def traces(self) -> str:
+        """Where traces go; "" for nowhere."""
+        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+
+    @property
+    def traced_environment(self) -> dict[str, str]:
+        """What tells child processes where traces go."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.traces} if self.traces else {}
+
     def public(self) -> dict[str, object]:
         """Return everything but keys as plain JSON, for the journal."""
         return self.model_dump(mode="json", exclude=set(KEYS))
@@ -225,8 +236,13 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
 
 def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for processes that need no key, which is every process but this one."""
+    return {name: value for name, value in for_servers(environment).items() if name not in KEYS.values()}
+
+
+def for_servers(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what is meant for this command's own standard error."""
     environment = os.environ if environment is None else environment
-    return {name: value for name, value in environment.items() if name not in KEYS.values()}
+    return {name: value for name, value in environment.items() if (name, value) != QUIET_GRPC}
 
 
 def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:

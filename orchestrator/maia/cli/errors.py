@@ -32,6 +32,11 @@ UNITS_FAILED: Final = 3
 INTERRUPTED: Final = 130
 
 
+QUIET_GRPC: Final = ("GRPC_VERBOSITY", "ERROR")
+"""What keeps gRPC from writing of handshakes that fail: the command says once, in its own words, what came of them. They
+belong in a server's log."""
+
+
 class CommandError(InvalidRequestError):
     """A flag, a file or a combination of them that cannot be."""
 

@@ -273,6 +273,14 @@ RayAddress = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+OtlpEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Send traces there, OTLP over HTTP: http://127.0.0.1:4318. Servers of --up do the same.",
+        rich_help_panel=_RESULTS,
+    ),
+]
 JournalStore = Annotated[
     str | None,
     typer.Option(

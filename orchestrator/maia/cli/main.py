@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -24,7 +25,7 @@ from maia.cli import (
     synthetic,
     up,
 )
-from maia.cli.errors import DONE, INTERRUPTED, reporting
+from maia.cli.errors import DONE, INTERRUPTED, QUIET_GRPC, reporting
 
 HELP: Final = """Let an agent explain the units of a neural network by experiments.
 
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; `maia.cli.errors` lists them.
     """
+    if arguments is None:
+        os.environ.setdefault(*QUIET_GRPC)
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
 

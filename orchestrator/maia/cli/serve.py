@@ -33,7 +33,7 @@ def serve(
 
         maia serve sandbox --max-sessions 50
     """
-    from maia.cli.config import ADDRESSES, load_config  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, for_servers, load_config  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")
@@ -44,7 +44,7 @@ def serve(
     module = "maia.sandbox.remote" if name == "sandbox" else f"maia.services.{name}"
     listen = () if _has(context.args, "--listen") else ("--listen", settings.own_address(name))
     # The server takes this process's place: signals and exit code need no relay.
-    os.execv(sys.executable, [sys.executable, "-m", module, *listen, *context.args])  # noqa: S606  # the program is our own
+    os.execve(sys.executable, [sys.executable, "-m", module, *listen, *context.args], for_servers())  # noqa: S606  # the program is our own
 
 
 def _has(arguments: list[str], flag: str) -> bool:

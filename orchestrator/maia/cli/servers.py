@@ -102,7 +102,7 @@ async def deployment(
     if not up:
         yield Deployment({name: config.address(name) for name in names}, credentials=config.credentials)
         return
-    async with Children(None, environment_without_keys()) as children:
+    async with Children(None, environment_without_keys() | config.traced_environment) as children:
         progress.stage(f"starting {counted(len(names), 'server')}")
         listen = dict.fromkeys(names, ANY_PORT)
         # Nobody else reaches them, whatever the file and the environment say of servers that others do.

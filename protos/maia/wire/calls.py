@@ -7,14 +7,16 @@ import inspect
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
 
+from maia.wire import tracing
 from maia.wire.errors import InternalError, MaiaError, OverloadedError
+from maia.wire.metrics import CallMetrics
 from maia.wire.status import to_status
 
 # A handler of any of the four kinds takes (request or iterator, context); their wrapping is the same.
@@ -53,10 +55,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
             have more.
+        metrics: Are told of every call.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, metrics: CallMetrics | None = None) -> None:
         self._held = _Held(most_bytes)
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -67,7 +71,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or ())
+        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or (), self._metrics)
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behaviour = getattr(handler, kind)
             if behaviour is None:
@@ -119,15 +123,33 @@ class _Held:
 class _Details:
     """A call's method and the ids that came with it."""
 
-    def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self, method: str, metadata: Iterable[tuple[str, str | bytes]], metrics: CallMetrics | None = None
+    ) -> None:
         self.method = method
+        self._metrics = metrics
         sent: Mapping[str, object] = dict(metadata)
         found = {name: sent.get(f"maia-{name}") for name in CALL_IDS}
         self.ids = {name: value[:_MAX_ID_CHARS] for name, value in found.items() if isinstance(value, str)}
+        self.trace = tracing.incoming(sent.items())  # type: ignore[arg-type]  # values are text or bytes
+
+    def span(self) -> AbstractContextManager[tracing.Span]:
+        """Show the call in its caller's trace, if it came with one."""
+        if self.trace is None:
+            return nullcontext(tracing.Span())
+        _, service, method = self.method.split("/")
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        about |= {f"maia.{name}": value for name, value in self.ids.items()}
+        return tracing.span(method, about, parent=self.trace, kind="server")
 
     def log(self, code: str, started: float, **more: str) -> None:
         write = log.debug if self.method.startswith(_QUIET) else log.info
-        milliseconds = round((time.perf_counter() - started) * 1e3, 1)
+        seconds = time.perf_counter() - started
+        milliseconds = round(seconds * 1e3, 1)
+        if self._metrics is not None and not self.method.startswith(_QUIET):
+            method = self.method.rpartition("/")[2]
+            self._metrics.calls.labels(method, code).inc()
+            self._metrics.seconds.labels(method).observe(seconds)
         write("call", method=self.method, code=code, ms=milliseconds, **self.ids, **more)
 
 
@@ -135,10 +157,11 @@ def _wrapped(behaviour: _Behaviour, details: _Details, held: _Held | None = None
     @asynccontextmanager
     async def answered(request: Any, context: _Context) -> AsyncIterator[Any]:  # noqa: ANN401
         async with _answered(details, context):
+            # A session's stream is as long as a run, and its blocks are in the client's trace.
             if held is None:
                 yield request
             else:
-                with held.holding(request.size):
+                with held.holding(request.size), details.span():
                     yield request.request
 
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.

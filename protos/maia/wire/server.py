@@ -33,6 +33,7 @@ from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
 from maia.wire.limits import CONNECTION_GRACE_S, DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.metrics import CallMetrics
 from maia.wire.tls import ServerCredentials
 from maia.wire.versions import VersionInterceptor, own_version
 
@@ -80,6 +81,7 @@ class ServerOptions:
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
         request_bytes: Most bytes of the requests that wait or are answered at the same time.
+        calls: Are told of every call.
         connection_age_s: After about that long a client is asked to connect anew, so that replicas that were added get
             their share; None for never. Calls in flight end as they would.
         credentials: Certificates; None for plain text, which stays on this machine. A Unix socket has none: its file
@@ -93,6 +95,7 @@ class ServerOptions:
     announce: bool = False
     end_with_stdin: bool = False
     request_bytes: int = MAX_HELD_BYTES
+    calls: CallMetrics | None = None
     connection_age_s: float | None = None
     credentials: ServerCredentials | None = None
     access: Access = field(default_factory=Access)
@@ -135,7 +138,7 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     access = options.access if encrypted else replace(options.access, certificates=None)
     interceptors = (
         VersionInterceptor(names, own_version()),
-        CallInterceptor(options.request_bytes),
+        CallInterceptor(options.request_bytes, options.calls),
         AccessInterceptor(access),
     )
     server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *_age(options)))

@@ -65,6 +65,9 @@ class ServerSettings(BaseSettings):
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
     )
+    metrics_open: bool = Field(
+        default=False, description="let metrics_listen be an address that other machines reach, in plain text"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged: debug, info, warning or error"
     )

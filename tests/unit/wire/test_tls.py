@@ -75,7 +75,7 @@ async def test_every_certificate_may_where_clients_are_not_named(certs: Path) ->
 
 
 async def test_a_foreign_certificate_is_refused_with_the_words_of_tls(
-    server: RunningServer, certs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    server: RunningServer, certs: Path, tmp_path: Path
 ) -> None:
     foreign = made(tmp_path / "foreign")
     mixed = dataclasses.replace(client_of(foreign), ca=certs / "ca.pem")
@@ -83,17 +83,13 @@ async def test_a_foreign_certificate_is_refused_with_the_words_of_tls(
     assert isinstance(refused, UnauthenticatedError)
     assert refused.reason == "TLS_REFUSED"
     assert "does not accept our certificate" in refused.message
-    assert "CERTIFICATE_VERIFY_FAILED" in capfd.readouterr().err  # the server's line, of gRPC itself
 
 
-async def test_a_client_without_a_certificate_is_told_that_it_needs_one(
-    server: RunningServer, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_client_without_a_certificate_is_told_that_it_needs_one(server: RunningServer) -> None:
     refused = await refusal_at(server.address, None)
     assert isinstance(refused, UnauthenticatedError)
     assert "takes TLS only" in refused.message
     assert "tls_cert" in refused.message
-    assert "Handshake failed" in capfd.readouterr().err
 
 
 async def test_an_expired_certificate_that_a_client_shows_all_the_same_is_refused(

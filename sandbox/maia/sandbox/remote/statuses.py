@@ -74,7 +74,7 @@ def from_wire(error: grpc.aio.AioRpcError, address: str) -> SandboxError:
     told = from_rpc(error, server=f"sandbox host at {address}")
     if told.reason == "TIER_UNAVAILABLE":
         return _tier_unavailable(told.metadata, address)
-    if isinstance(told, OverloadedError) and told.reason == "SESSIONS_FULL":
+    if isinstance(told, OverloadedError):  # it has as many sessions as it may, or as many of this client
         return SessionsFullError(f"{told.message} (at {address})", retry_after_s=told.retry_after_s)
     kind = HostGoneError if isinstance(told, UnavailableError) else SandboxError
     return kind(told.message if address in told.message else f"{told.message} (from {address})")
