@@ -307,14 +307,17 @@ async def test_a_full_host_refuses_clearly_and_has_room_again(remote: RemoteHost
 
 
 async def test_sessions_go_to_the_hosts_of_a_list_that_have_room(host: Host) -> None:
-    async with running([execution_service(host, 1)]) as small, running([execution_service(host, 2)]) as large:
-        async with RemoteHost(f"{small.address},{large.address}") as both:
-            sessions = [await both.open() for _ in range(3)]
-            assert [(await session.run("print(1)")).output for session in sessions] == ["1\n"] * 3
-            with pytest.raises(SessionsFullError):
-                await both.open()
-            for session in sessions:
-                await session.close()
+    async with (
+        running([execution_service(host, 1)]) as small,
+        running([execution_service(host, 2)]) as large,
+        RemoteHost(f"{small.address},{large.address}") as both,
+    ):
+        sessions = [await both.open() for _ in range(3)]
+        assert [(await session.run("print(1)")).output for session in sessions] == ["1\n"] * 3
+        with pytest.raises(SessionsFullError):
+            await both.open()
+        for session in sessions:
+            await session.close()
 
 
 async def test_a_client_that_dies_leaves_nothing(remote: RemoteHost) -> None:

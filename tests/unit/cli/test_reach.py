@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.unit.wire.lab import made, naming, server_of
@@ -27,7 +28,7 @@ def config(generation: str = NOBODY, **more: object) -> Config:
     return Config.model_validate({"cache_dir": "/nowhere", **nobody, "generation_address": generation, **more})
 
 
-def secured(certs: Path, client: str = "orchestrator") -> dict[str, object]:
+def secured(certs: Path, client: str = "orchestrator") -> dict[str, Any]:
     ca, certificate, key = files_of(certs, client)
     return {"tls_ca": ca, "tls_cert": certificate, "tls_key": key}
 
@@ -48,7 +49,7 @@ async def test_each_replica_has_a_row_and_one_that_is_named_and_down_is_bad() ->
 
 async def test_nothing_is_wrong_where_nothing_runs_and_nothing_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Config, "address", lambda self, name: NOBODY)
-    rows = await server_rows(Config(cache_dir=Path("/nowhere")))
+    rows = await server_rows(Config.model_validate({"cache_dir": "/nowhere"}))
     assert {row.mark for row in rows} == {"note"}
     assert rows[0].detail == f"subject at {NOBODY}: not running"
     assert "maia up starts them all" in rows[-1].detail

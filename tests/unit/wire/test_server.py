@@ -43,9 +43,13 @@ class Slow(generation_pb2_grpc.GenerationServiceServicer):
         self.released = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.deadline = Deadline()
+        self.peers: list[str] = []
 
     @override
-    async def GetGenerator(self, request: object, context: object) -> generation_pb2.GetGeneratorResponse:
+    async def GetGenerator(
+        self, request: object, context: grpc.aio.ServicerContext[object, object]
+    ) -> generation_pb2.GetGeneratorResponse:
+        self.peers.append(context.peer())
         return generation_pb2.GetGeneratorResponse(generator="slow")
 
     @override
@@ -53,6 +57,7 @@ class Slow(generation_pb2_grpc.GenerationServiceServicer):
         self, request: object, context: grpc.aio.ServicerContext[object, object]
     ) -> generation_pb2.GenerateImagesResponse:
         self.deadline = Deadline.of(context)
+        self.peers.append(context.peer())
         self.started.set()
         try:
             await self.released.wait()
@@ -258,6 +263,20 @@ async def test_a_port_in_use_is_refused(servicer: Slow, server: RunningServer) -
     assert caught.value.message == (
         f"{server.address} cannot be bound: the port is taken; is a server running there already?"
     )
+
+
+async def test_an_old_connection_is_replaced_and_a_call_on_it_ends_as_it_would(servicer: Slow) -> None:
+    options = ServerOptions(connection_age_s=0.2)
+    async with running([hosted(servicer)], options) as server, open_channel(server.address) as channel:
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        slow = asyncio.ensure_future(stub.GenerateImages(generation_pb2.GenerateImagesRequest()))
+        await servicer.started.wait()
+        first = servicer.peers[0]
+        async with asyncio.timeout(20):
+            while servicer.peers[-1] == first:
+                await stub.GetGenerator(generation_pb2.GetGeneratorRequest())
+        servicer.released.set()
+        await slow
 
 
 @pytest.mark.parametrize(
