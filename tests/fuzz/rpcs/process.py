@@ -57,6 +57,7 @@ GOOD: Final[dict[str, Message]] = {
 class Server:
     """The process, and a channel to it."""
 
+    address: str
     process: subprocess.Popen[bytes]
     log: Path
     channel: Any  # a grpc.Channel; its stubs know no calls of plain bytes
@@ -93,8 +94,9 @@ def serving(folder: Path) -> Iterator[Server]:
             line = process.stdout.readline()
             assert line, log.read_text()
             options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-            with grpc.insecure_channel(json.loads(line)["address"], options) as channel:
-                yield Server(process, log, channel)
+            address = str(json.loads(line)["address"])
+            with grpc.insecure_channel(address, options) as channel:
+                yield Server(address, process, log, channel)
         finally:
             process.terminate()
             try:

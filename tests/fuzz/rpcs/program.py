@@ -1,4 +1,4 @@
-"""A process with every service of ours on one port: `python -m tests.fuzz.rpcs.program FOLDER`.
+"""A process with every service of ours on one port: `python -m tests.fuzz.rpcs.program FOLDER [LISTEN]`.
 
 Its exemplars, of a few scenes, are found first. It ends when its standard input does.
 """
@@ -36,7 +36,7 @@ SESSIONS: Final = 8
 SCENES: Final = 20
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, listen: str) -> None:
     build(Build("scene-neurons", "scenes", folder / "store", Wanted(), size=SCENES))
     async with AsyncExitStack() as stack:
         thread, metrics, entered = stack.enter_context(ModelThread("scenes")), Metrics(), stack.enter_async_context
@@ -49,9 +49,9 @@ async def _serve(folder: Path) -> None:
             *await entered(host_exemplars(ExemplarsSettings(store=folder / "store"), thread, metrics)),
             execution_service(host, SESSIONS),
         ]
-        await serve("all", services, ServerOptions(announce=True, end_with_stdin=True))
+        await serve("all", services, ServerOptions(listen=listen, announce=True, end_with_stdin=True))
 
 
 if __name__ == "__main__":
     configure_logs(level="info", log_format="json")
-    asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1:0"))
