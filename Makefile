@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(wildcard protos/maia/*/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types imports protos protos-check security bench docs clean
+.PHONY: help setup demo test lint format types imports protos protos-check security bench docs deploy-test clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -66,6 +66,11 @@ protos-check: $(VENV)/.test  ## Check that the committed generated code is fresh
 
 security: $(VENV)/.test  ## Run all attacks on the sandbox in every tier (the longest: half an hour and more)
 	MAIA_TEST_TIERS=$${MAIA_TEST_TIERS:-jail,landlock,docker,gvisor} $(BIN)/pytest tests/security $(PYTEST_ARGS)
+
+deploy-test: $(VENV)/.test  ## Build the images, run the demo in containers, try to get out (minutes; needs an engine)
+	.ci/engine
+	TAG=test PYTHON=$(BIN)/python deploy/images --from-here
+	MAIA_TEST_IMAGES=test $(BIN)/pytest tests/deploy/test_containers.py $(PYTEST_ARGS)
 
 bench: $(VENV)/.bench  ## Print the figures that docs/performance.md explains
 	$(BIN)/python -m tests.bench

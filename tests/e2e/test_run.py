@@ -24,7 +24,7 @@ Left = Callable[[], Sequence[str]]
 def test_a_run_ends_with_a_table_a_report_and_no_process_left(maia: Maia, no_processes_left: Left) -> None:
     ended = maia("run", "--up", *UNITS)
     assert ended.code == 0, ended.err
-    assert "scene-neurons mono:10" in ended.out
+    assert "mono:10" in ended.out
     assert "circle or star" in ended.out
     assert f"Report: {maia.folder / 'results' / 'index.html'}" in ended.out
     assert "round 1 of 25" in ended.err
@@ -43,7 +43,7 @@ def test_a_run_ends_with_a_table_a_report_and_no_process_left(maia: Maia, no_pro
     rebuilt = maia("report", "results")
     assert rebuilt.code == 0, rebuilt.err
     assert (maia.folder / "results" / "index.html").is_file()
-    assert "scene-neurons or:0" in rebuilt.out
+    assert "or:0" in rebuilt.out
 
 
 def wait_for(process: subprocess.Popen[str], said: str) -> None:

@@ -40,7 +40,7 @@ async def attend(
     """
     wire = {name: _wire(name, certs, tokens) for name in ADDRESSES}
     credentials = _own(certs, config)
-    listen = {name: config.address(name) for name in ADDRESSES}
+    listen = {name: config.own_address(name) for name in ADDRESSES}
     others = [name for name in ADDRESSES if name != "subject"]
     check_writable(config.cache_dir, "--cache-dir")
     logs = config.cache_dir / "logs"

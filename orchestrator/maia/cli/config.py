@@ -21,10 +21,12 @@ from maia.cli.errors import QUIET_GRPC, CommandError
 from maia.orchestrator.budget import Budget
 from maia.sandbox.host.tiers.choice import TierName
 from maia.sandbox.limits import Limits
-from maia.wire.addresses import SERVER_ADDRESSES
+from maia.wire.addresses import SERVER_ADDRESSES, split_addresses
 from maia.wire.channels import check_reachable
 from maia.wire.errors import InvalidRequestError
 from maia.wire.tls import ClientCredentials
+from maia.wire.toml_places import meant
+from maia.wire.toml_places import place as place_in
 
 ADDRESSES: Final = SERVER_ADDRESSES
 """Where each server listens unless something else is said; also the names of the servers, in the order they start."""
@@ -84,6 +86,7 @@ class Config(BaseModel):
     exemplars_store: Path | None = None
     dataset_size: int | None = Field(None, ge=15, le=1_000_000)
     max_rounds: int = Field(25, ge=1, le=1000)
+    otlp_endpoint: str = ""
     jobs: int = Field(4, ge=1, le=1000)
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
@@ -111,6 +114,22 @@ class Config(BaseModel):
     def _home(cls, path: Path | None) -> Path | None:
         """In a file and in the environment no shell has replaced `~`."""
         return path and path.expanduser()
+
+    @field_validator(*(f"{server}_address" for server in _TABLES), mode="before")
+    @classmethod
+    def _replicas(cls, address: object) -> object:
+        """A file may give a list; everywhere else it is a text with commas."""
+        return (
+            ",".join(address) if isinstance(address, list) and all(isinstance(one, str) for one in address) else address
+        )
+
+    @field_validator(*(f"{server}_address" for server in ADDRESSES))
+    @classmethod
+    def _addresses(cls, text: str) -> str:
+        try:
+            return ",".join(split_addresses(text))
+        except InvalidRequestError as error:
+            raise ValueError(error.message) from error
 
     @field_validator("budget", "batch_budget")
     @classmethod
@@ -147,8 +166,33 @@ class Config(BaseModel):
         )
 
     def address(self, server: str) -> str:
-        """Return where a server is expected, by its name in `ADDRESSES`."""
+        """Return where a server is expected, by its name in `ADDRESSES`; several with commas between them."""
         return str(getattr(self, f"{server}_address"))
+
+    def own_address(self, server: str) -> str:
+        """Return where a server that is to be started here listens.
+
+        Raises:
+            CommandError: The settings name several.
+        """
+        address = self.address(server) if server in ADDRESSES else self.sandbox_address or SANDBOX_ADDRESS
+        if "," in address:
+            raise CommandError(
+                f"{server}_address names several servers ({address}), and one is to be started; say where it listens "
+                f"with `maia serve {server} --listen ADDRESS`",
+                reason="SETTING_INVALID",
+            )
+        return address
+
+    @property
+    def traces(self) -> str:
+        """Where traces go; "" for nowhere."""
+        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+
+    @property
+    def traced_environment(self) -> dict[str, str]:
+        """What tells child processes where traces go."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.traces} if self.traces else {}
 
     def public(self) -> dict[str, object]:
         """Return everything but keys as plain JSON, for the journal."""
@@ -167,18 +211,19 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
     """
     environment = os.environ if environment is None else environment
     file = _file(flags.get("config"), environment)
+    text = _text(file) if file else ""
     sources: tuple[tuple[Callable[[str], str], Mapping[str, object]], ...] = (
         (str, {"cache_dir": _default_cache(environment), "config_file": file}),
-        (lambda name: f"in {file}: {name}", _read(file) if file else {}),
+        (lambda name: f"{place_in(file, text, (name,))}: {name}", _read(file, text) if file else {}),
         (_variable, _from_environment(environment)),
         (_flag, {name: value for name, value in flags.items() if value is not None and name != "config"}),
     )
     values: dict[str, object] = {}
-    places: dict[str, str] = {}
+    places: dict[str, Callable[[str], str]] = {}
     for place, source in sources:
         _choose_task(values, source, place)
         values.update(source)
-        places.update({name: place(name) for name in source})
+        places.update(dict.fromkeys(source, place))
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -243,24 +288,36 @@ def _file(flag: object, environment: Mapping[str, str]) -> Path | None:
     return FILE if FILE.is_file() else None
 
 
-def _read(file: Path) -> dict[str, object]:
+def _text(file: Path) -> str:
     try:
-        table: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8"))
+        return file.read_text(encoding="utf-8")
     except OSError as error:
         raise CommandError(f"the file {file} cannot be read: {error.strerror}", reason="SETTING_INVALID") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"the file {file} is no TOML: {error}", reason="SETTING_INVALID") from error
+
+
+def _read(file: Path, text: str) -> dict[str, object]:
+    try:
+        table: dict[str, object] = tomllib.loads(text)
     except ValueError as error:
         raise CommandError(f"the file {file} is no TOML: {error}", reason="SETTING_INVALID") from error
     known = _settable()
     for name, value in table.items():
         if name in KEYS:
-            raise CommandError(f"in {file}: keys do not belong into files; set {KEYS[name]}", reason="SETTING_INVALID")
+            where = place_in(file, text, (name,))
+            raise CommandError(f"{where}: keys do not belong into files; set {KEYS[name]}", reason="SETTING_INVALID")
         if name not in known and not (name in _TABLES and isinstance(value, dict)):
-            tables = ", ".join(f"[{server}]" for server in _TABLES)
-            raise CommandError(
-                f"in {file}: there is no setting {name!r}; valid: {', '.join(known)}; and the tables {tables}",
-                reason="SETTING_INVALID",
-            )
+            raise CommandError(f"{place_in(file, text, (name,))}: {_unknown(name, value)}", reason="SETTING_INVALID")
     return {name: value for name, value in table.items() if name not in _TABLES}
+
+
+def _unknown(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        return f"there is no table [{name}]; {meant(name, _TABLES)}"
+    if name in _TABLES:
+        return f"there is no setting {name!r}; it is the table [{name}] of the settings of a server"
+    return f"there is no setting {name!r}; {meant(name, _settable())}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
@@ -283,12 +340,13 @@ def _default_cache(environment: Mapping[str, str]) -> Path:
     return (Path(root) if root.startswith("/") else Path("~/.cache").expanduser()) / "maia"
 
 
-def _told(error: ValidationError, places: Mapping[str, str]) -> str:
+def _told(error: ValidationError, places: Mapping[str, Callable[[str], str]]) -> str:
     def one(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
         name = str(problem["loc"][0])
+        where = places.get(name, str)(name)
         if problem["type"] == "value_error":  # of our own validators, whose sentences are whole
-            return f"{places.get(name, name)}: {problem['ctx']['error']}"
+            return f"{where}: {problem['ctx']['error']}"
         got = "" if name in KEYS else f", not {problem['input']!r:.80}"
-        return f"{places.get(name, name)}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
+        return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
 
     return "; ".join(one(problem) for problem in error.errors())

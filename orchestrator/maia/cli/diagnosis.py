@@ -21,26 +21,12 @@ from maia.cli.config import KEYS, Config
 from maia.cli.errors import DONE, FAILED, CommandError
 from maia.cli.folders import check_writable, nearest
 from maia.cli.hub import hub_rows
-from maia.cli.introduction import hosted
 from maia.cli.isolation import sandbox_rows
+from maia.cli.reach import CERTIFICATES, SERVERS, certificate_rows, sandbox_host_rows, server_rows
 from maia.cli.results import results_console
 from maia.cli.rows import Row, table_of
 from maia.cli.servers import exemplar_store
-from maia.orchestrator.clients import (
-    SERVER_NAMES,
-    Connection,
-    DescriptionClient,
-    EditingClient,
-    ExemplarsClient,
-    GenerationClient,
-    SubjectClient,
-    Terms,
-)
-from maia.wire.channels import open_channel, wait_until_serving
-from maia.wire.errors import MaiaError, UnavailableError
-from maia.wire.tls import ClientCredentials
 
-_SERVER_S: Final = 1.5
 _TORCH_S: Final = 60.0
 _FREE_MB: Final = 500
 _DEMO_PACKAGES: Final = ("torch", "safetensors", "scipy")
@@ -56,14 +42,16 @@ async def diagnose(config: Config) -> int:
     """Print what works here.
 
     Returns:
-        The exit code: 0 if the embedded demo can run.
+        The exit code: 0 if the embedded demo can run and what the settings name can be used.
     """
     parts = await asyncio.gather(
         _python(),
         _packages(),
         sandbox_rows(config),
+        sandbox_host_rows(config),
         _accelerators(),
-        _servers(config),
+        _certificates(config),
+        server_rows(config),
         _keys(config),
         hub_rows(config),
         _folders(config),
@@ -77,7 +65,13 @@ def show(console: Console, rows: Sequence[Row]) -> None:
     """Print the table and its meaning."""
     console.print(table_of(rows))
     bad = [row for row in rows if row.mark == "bad"]
-    verdict = f"maia demo cannot run here: {len(bad)} of these must be mended." if bad else "maia demo can run here."
+    here = [row for row in bad if row.topic not in (SERVERS, CERTIFICATES)]
+    if here:
+        verdict = f"maia demo cannot run here: {len(bad)} of these must be mended."
+    elif bad:
+        verdict = f"{len(bad)} of these must be mended; maia demo, which starts its own servers, can run here."
+    else:
+        verdict = "maia demo can run here."
     console.print(Text(verdict, "bold red" if bad else "bold green"))
 
 
@@ -123,46 +117,8 @@ async def _accelerators() -> list[Row]:
     return [Row("accelerators", "good" if devices else "note", ", ".join(devices) or "none; models run on the CPU")]
 
 
-async def _servers(config: Config) -> list[Row]:
-    rows = list(
-        await asyncio.gather(*(_server(name, config.address(name), config.credentials) for name in SERVER_NAMES))
-    )
-    if any(row.mark != "good" for row in rows):
-        rows.append(Row("servers", "note", "maia up starts them all; maia demo and --up start their own"))
-    return rows
-
-
-async def _server(name: str, address: str, credentials: ClientCredentials | None) -> Row:
-    try:
-        async with open_channel(address, credentials) as channel:
-            connection = Connection(name, address, channel)
-            await wait_until_serving(channel, server=connection.server, timeout_s=_SERVER_S)
-            return Row("servers", "good", f"{name} at {address}: {await _introduction(connection)}")
-    except UnavailableError:
-        return Row("servers", "note", f"{name} at {address}: not running")
-    except MaiaError as error:
-        return Row("servers", "note", f"{name} at {address}: {error.message}")
-
-
-async def _introduction(connection: Connection) -> str:
-    """What a server says of itself: name, revision, and what it hosts."""
-    terms = Terms.within(_SERVER_S)
-    match connection.name:
-        case "subject":
-            found = await hosted(SubjectClient(connection), terms)
-            return ", ".join(f"{name} {info.revision}" if info else f"{name} on demand" for name, info in found.items())
-        case "generation":
-            generator = await GenerationClient(connection).generator(terms)
-            return f"{generator.name} {generator.revision}"
-        case "editing":
-            editor = await EditingClient(connection).editor(terms)
-            return f"{editor.name} {editor.revision}"
-        case "exemplars":
-            subjects = {one.subject for one in await ExemplarsClient(connection).sets(terms)}
-            return f"exemplars of {', '.join(sorted(subjects)) or 'no subject yet (maia exemplars build)'}"
-        case _:
-            describer = await DescriptionClient(connection).describer(terms)
-            return f"{describer.name} {describer.revision}"
+async def _certificates(config: Config) -> list[Row]:
+    return await asyncio.to_thread(certificate_rows, config)
 
 
 async def _keys(config: Config) -> list[Row]:

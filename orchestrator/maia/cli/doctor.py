@@ -31,10 +31,13 @@ def doctor(
 ) -> int:
     """Say what works on this machine, and what to do about the rest.
 
-    Python, sandbox, servers, keys and the token of the Hugging Face hub (never shown), accelerators, folders. The exit
-    code is 0 if `maia demo` can run. For example:
+    Python, sandbox, keys and the token of the Hugging Face hub (never shown), accelerators, folders. Each address that
+    the settings name: who answers, of which release, with which certificate, and whether the clocks agree. The exit
+    code is 1 if something must be mended. For example:
 
         maia doctor
+
+        maia doctor --config lab.toml
     """
     given = dict(locals())
     from maia.cli.asynchronous import run_async  # help must not pay for what the checks need

@@ -66,7 +66,7 @@ def _server(name: str, port: int) -> object:
     return typer.Option(
         f"--{name}-address",
         metavar="ADDRESS",
-        help=f"Of the {name} server: host:port or unix:/path.",
+        help=f"Of the {name} server: host:port, dns:///name:port or unix:/path; replicas with commas.",
         show_default=f"127.0.0.1:{port}",
         rich_help_panel=_SERVERS,
     )
@@ -113,7 +113,7 @@ def _sandbox_address(*names: str) -> object:
     return typer.Option(
         *names,
         metavar="ADDRESS",
-        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path.",
+        help="Run code at a sandbox host (`maia serve sandbox`): host:port or unix:/path; hosts with commas.",
         show_default="on this machine",
         rich_help_panel=_SANDBOX,
     )
@@ -271,6 +271,14 @@ RayAddress = Annotated[
         help="Of the cluster: HOST:PORT, ray://HOST:PORT, or auto for one that runs on this machine.",
         show_default="RAY_ADDRESS, else one of this machine alone",
         rich_help_panel=_WHERE,
+    ),
+]
+OtlpEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Send traces there, OTLP over HTTP: http://127.0.0.1:4318. Servers of --up do the same.",
+        rich_help_panel=_RESULTS,
     ),
 ]
 JournalStore = Annotated[

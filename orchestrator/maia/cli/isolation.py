@@ -13,6 +13,7 @@ from maia.cli.results import results_console
 from maia.cli.rows import Row, table_of
 from maia.sandbox import SandboxError, TierReport, probe_all
 from maia.sandbox.host.tiers.choice import AUTO
+from maia.wire.addresses import split_addresses
 from maia.wire.tls import ClientCredentials
 
 UNISOLATED: Final = "nothing is isolated: the code can do all that you can"
@@ -59,7 +60,8 @@ def _missing(report: TierReport) -> str:
 async def sandbox_rows(config: Config) -> list[Row]:
     """Return what a doctor says of the sandbox that the settings choose, and in a line each of the others."""
     if config.sandbox_address is not None:
-        return await _remote_rows(config.sandbox_address, config.credentials)
+        hosts = split_addresses(config.sandbox_address)
+        return [row for host in hosts for row in await _remote_rows(host, config.credentials)]
     reports = {report.tier: report for report in await probe_all(cache_dir=config.cache_dir)}
     chosen = config.sandbox_tier if config.sandbox_tier != "auto" else taken_by_auto(list(reports.values()))
     return [*_chosen_rows(config, reports.get(chosen)), *_other_rows(reports, chosen)]

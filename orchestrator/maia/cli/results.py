@@ -20,6 +20,8 @@ from maia.orchestrator.report.visible import one_line, visible
 _ONLY_ANEW = (JournalError.default_reason, OTHER_RUN)
 _SYNTHETIC = "scene-neurons"
 _FILE_WIDTH = 160
+_WORDS_WIDTH = 16
+_LEFT_OUT_FIRST = ("tool calls", "rounds", "tokens", "time", "cost")
 
 
 def truth_of(unit: UnitName) -> str | None:
@@ -50,26 +52,25 @@ def results_console() -> Console:
 
 
 def show_table(console: Console, results: Sequence[UnitResult]) -> None:
-    """Print one row per unit."""
+    """Print one row per unit; on a narrow terminal fewer numbers, which the report has, so that the words have room."""
     known = any(result.truth is not None for result in results)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("unit", no_wrap=True)
-    table.add_column("label")
-    if known:
-        table.add_column("truth")
-        table.add_column("")
     paid = any(result.tokens for result in results)
-    for title in ("rounds", "tool calls", *(("tokens", "cost") if paid else ()), "time"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    units = [visible(_short(result.unit, results)) for result in results]
+    table.add_column("unit", no_wrap=True)
+    table.add_column("label", min_width=_WORDS_WIDTH)
+    if known:
+        table.add_column("truth", min_width=_WORDS_WIDTH)
+        table.add_column("")
+    room = console.width - max(map(len, units), default=0) - (1 + known) * (_WORDS_WIDTH + 3) - 3 * known
+    numbers = _numbers_within(room, results, paid=paid)
+    for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
-    for result in results:
-        cells = [Text(visible(str(result.unit))), _label(result)]
+    for row, (unit, result) in enumerate(zip(units, results, strict=True)):
+        cells = [Text(unit), _label(result)]
         if known:
             cells += [Text(result.truth or "–", style="" if result.truth else "dim"), _mark(result)]
-        cells += [Text(str(result.rounds)), Text(str(result.tool_calls))]
-        if paid:
-            cells += [Text(f"{result.tokens:,}"), Text(money(result.usd))]
-        cells.append(Text(clock(result.seconds)))
-        table.add_row(*cells)
+        table.add_row(*cells, *(Text(column[row]) for column in numbers.values()))
     console.print(table)
     if paid:
         console.print(Text(f"{sum(result.tokens for result in results):,} tokens{_cost(results)}"))
@@ -77,6 +78,29 @@ def show_table(console: Console, results: Sequence[UnitResult]) -> None:
     if judged:
         right = sum(result.matched is True for result in judged)
         console.print(Text(f"{right} of {counted(len(judged), 'label')} equal to the truth"))
+
+
+def _short(unit: UnitName, results: Sequence[UnitResult]) -> str:
+    """Return a unit's name, without the subject where all are of one."""
+    alike = len(results) > 1 and len({result.unit.model for result in results}) == 1
+    return str(unit).removeprefix(f"{unit.model} ") if alike else str(unit)
+
+
+def _numbers_within(width: int, results: Sequence[UnitResult], *, paid: bool) -> dict[str, list[str]]:
+    """Return the columns of numbers, by title; the least asked for are left out until the rest fits."""
+    columns = {
+        "rounds": [str(result.rounds) for result in results],
+        "tool calls": [str(result.tool_calls) for result in results],
+        "tokens": [f"{result.tokens:,}" for result in results],
+        "cost": [money(result.usd) for result in results],
+        "time": [clock(result.seconds) for result in results],
+    }
+    left_out = [] if paid else ["tokens", "cost"]
+    for title in (*left_out, *_LEFT_OUT_FIRST):
+        taken = sum(3 + max(map(len, (name, *cells))) for name, cells in columns.items())
+        if title in left_out or taken > width:
+            columns.pop(title, None)
+    return columns
 
 
 def money(usd: float | None) -> str:

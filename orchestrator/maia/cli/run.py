@@ -102,6 +102,7 @@ def run(
     engine: flags.Engine = None,
     ray_address: flags.RayAddress = None,
     journal_store: flags.JournalStore = None,
+    otlp_endpoint: flags.OtlpEndpoint = None,
     out: flags.Out = None,
     fresh: flags.Fresh = False,
     debug: flags.Debug = False,

@@ -33,7 +33,7 @@ def serve(
 
         maia serve sandbox --max-sessions 50
     """
-    from maia.cli.config import ADDRESSES, SANDBOX_ADDRESS, for_servers, load_config  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, for_servers, load_config  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")
@@ -41,11 +41,8 @@ def serve(
     if name not in ADDRESSES and name != "sandbox":
         raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}, sandbox")
     settings = load_config({})
-    if name == "sandbox":
-        module, address = "maia.sandbox.remote", settings.sandbox_address or SANDBOX_ADDRESS
-    else:
-        module, address = f"maia.services.{name}", settings.address(name)
-    listen = () if _has(context.args, "--listen") else ("--listen", address)
+    module = "maia.sandbox.remote" if name == "sandbox" else f"maia.services.{name}"
+    listen = () if _has(context.args, "--listen") else ("--listen", settings.own_address(name))
     # The server takes this process's place: signals and exit code need no relay.
     os.execve(sys.executable, [sys.executable, "-m", module, *listen, *context.args], for_servers())  # noqa: S606  # the program is our own
 

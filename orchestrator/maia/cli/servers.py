@@ -15,7 +15,7 @@ from maia.cli.errors import ServerDownError
 from maia.cli.progress import Progress
 from maia.cli.words import counted
 from maia.orchestrator.clients import SERVER_NAMES, Addresses, Connection, Servers, open_servers
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 from maia.wire.tls import ClientCredentials
 
@@ -102,7 +102,7 @@ async def deployment(
     if not up:
         yield Deployment({name: config.address(name) for name in names}, credentials=config.credentials)
         return
-    async with Children(None, environment_without_keys()) as children:
+    async with Children(None, environment_without_keys() | config.traced_environment) as children:
         progress.stage(f"starting {counted(len(names), 'server')}")
         listen = dict.fromkeys(names, ANY_PORT)
         # Nobody else reaches them, whatever the file and the environment say of servers that others do.
@@ -137,7 +137,7 @@ async def connection(where: Deployment, name: str) -> AsyncIterator[Connection]:
         one = Connection(name, where.at[name], channel)
         with startable(where):
             try:
-                await wait_until_serving(channel, server=one.server, timeout_s=READY_S)
+                await wait_until_serving(channel, server=one.server, timeout_s=READY_S, service=SERVICE_OF[name])
             except UnavailableError as error:
                 raise one.unavailable(error) from error
         yield one

@@ -5,6 +5,7 @@ A run that an earlier process has begun is gone through from the start: what is 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,17 +16,16 @@ from maia.orchestrator.budget import Ledger, Standing
 from maia.orchestrator.context import UNLIMITED, ContextLimits, fitted
 from maia.orchestrator.conversation import Message, Part, Picture, Reply, Text, TokenUsage, merge_text
 from maia.orchestrator.events import BackboneReply, Finished, PartEvent, PicturePart, UserMessage, Why
+from maia.orchestrator.journal import PAID_PATIENCE_S
 from maia.orchestrator.parsing import ParsedReply, parse_reply
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.protocols import Backbone, Workbench
 from maia.orchestrator.record import Record
 from maia.orchestrator.tasks import Task
+from maia.wire import tracing
 
 FINAL_REPLIES: Final = 2
 """Replies after the last round: one to conclude, one to mend its form. Then the run ends."""
-
-_ROOM_PATIENCE_S: Final = 300.0
-"""How long a reply, which is paid for, waits for room on a full disk."""
 
 _EMPTY: Final = "(empty reply)"  # vendors refuse an assistant's message without text
 
@@ -79,22 +79,23 @@ class Agent:
         while number < last + FINAL_REPLIES:
             self.pause.check()
             number += 1
-            reply = await self._query(number, messages)
-            parsed = parse_reply(reply.text, self.task.form)
-            in_rounds = number <= last
-            rounds = min(number, last)
             before = self.record.tape.messages.get(number)
-            # Of a conclusion that was cut the last label may be half a one.
-            if before is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
-                conclusion = parsed.conclusion
-                break
-            messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
-            if before is None and number == last + FINAL_REPLIES:
-                break
-            if before is None:
-                message, said = await self._next(number, reply.text, parsed, last, told=told)
-            else:
-                message, said = Message("user", self.record.restored(before.parts)), before
+            with self._traced(number) if before is None else contextlib.nullcontext():
+                reply = await self._query(number, messages)
+                parsed = parse_reply(reply.text, self.task.form)
+                in_rounds = number <= last
+                rounds = min(number, last)
+                # Of a conclusion that was cut the last label may be half a one.
+                if before is None and concludes(parsed, code_counts=in_rounds) and not reply.cut:
+                    conclusion = parsed.conclusion
+                    break
+                messages.append(Message("assistant", (Text(reply.text if reply.text.strip() else _EMPTY),)))
+                if before is None and number == last + FINAL_REPLIES:
+                    break
+                if before is None:
+                    message, said = await self._next(number, reply.text, parsed, last, told=told)
+                else:
+                    message, said = Message("user", self.record.restored(before.parts)), before
             messages.append(message)
             last = number if said.why == "final" else last
             told = told or said.budget != ""
@@ -111,6 +112,11 @@ class Agent:
         )
         await self.record.journal.put(finished)
         return finished
+
+    def _traced(self, number: int) -> contextlib.AbstractContextManager[tracing.Span]:
+        """Begin the trace of a round. One that an earlier process has made is in a trace already."""
+        about: dict[str, tracing.Value] = {"maia.unit": self.unit, "maia.round": number, "maia.task": self.task.name}
+        return tracing.span("round", about, root=True)
 
     async def _task(self) -> Message:
         """Return the first message."""
@@ -136,7 +142,10 @@ class Agent:
         if (known := self.record.reply(number)) is not None:
             return known
         started = time.monotonic()
-        reply = await self.backbone.reply(self.system_prompt, fitted(self.system_prompt, messages, self.limits))
+        with tracing.span("chat", kind="client") as span:
+            reply = await self.backbone.reply(self.system_prompt, fitted(self.system_prompt, messages, self.limits))
+            tokens = {f"maia.tokens.{kind}": count for kind, count in asdict(reply.usage).items()}
+            span.note({"gen_ai.response.model": reply.model, **tokens})
         event = BackboneReply(
             round=number,
             text=reply.text,
@@ -146,7 +155,7 @@ class Agent:
             stop_reason=reply.stop_reason,
             usd=self.cost(reply.usage),
         )
-        await self.record.journal.put(event, patience_s=_ROOM_PATIENCE_S)
+        await self.record.journal.put(event, patience_s=PAID_PATIENCE_S)
         return reply
 
     async def _answer(self, number: int, reply: str, parsed: ParsedReply, *, run_code: bool) -> tuple[Why, list[Part]]:

@@ -8,10 +8,10 @@ import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -25,7 +25,7 @@ from maia.orchestrator.clients import Addresses, SubjectInfo, Terms
 from maia.orchestrator.errors import JournalError
 from maia.orchestrator.events import Stopped, UnitName
 from maia.orchestrator.findings import Finding
-from maia.orchestrator.report import UnitResult, collect, write_unit
+from maia.orchestrator.report import UnitResult, collect, unit_folders, write_index, write_unit
 from maia.orchestrator.report.results import stopped_result
 from maia.orchestrator.report.unit import unchanged
 from maia.orchestrator.run import RunSettings
@@ -34,7 +34,7 @@ from maia.orchestrator.tasks.units import refuse_units
 from maia.orchestrator.toolbox import ToolFunction
 from maia.orchestrator.toolbox.tools import with_own
 from maia.orchestrator.wiring import AgentSettings, SandboxSettings, open_lab
-from maia.sandbox import user_cache_dir
+from maia.sandbox import Limits, user_cache_dir
 from maia.wire.errors import InvalidRequestError, OutOfRangeError
 
 log = structlog.stdlib.get_logger("maia.investigating")
@@ -63,6 +63,10 @@ async def investigate(
     base_url: str | None = None,
     backbone: BackboneSettings | None = None,
     describer: str = "agent",
+    describer_base_url: str | None = None,
+    context_tokens: int | None = None,
+    policy: Literal["restricted", "off"] = "restricted",
+    limits: Limits | None = None,
     sandbox: SandboxSettings | None = None,
     listener: Listener | None = None,
 ) -> list[Finding]:
@@ -89,6 +93,10 @@ async def investigate(
         base_url: Where a compatible server answers.
         backbone: How a vendor is asked.
         describer: What describes pictures for the agent's code: "agent", "server" or another model.
+        describer_base_url: Where a compatible describer answers.
+        context_tokens: The model's context, where ours does not know it.
+        policy: The sandbox's language policy.
+        limits: What a block of code may use; None for the sandbox's own.
         sandbox: Where code is run; None for this machine.
         listener: Is told what happens.
 
@@ -112,6 +120,8 @@ async def investigate(
         budget=Budget.parse(budget),
         batch=BatchBudget(Budget.parse(batch_budget)),
         seed=seed,
+        policy=policy,
+        limits=limits or Limits(),
         tools=with_own(tools or {}),
     )
     backbones = AgentSettings(
@@ -120,6 +130,8 @@ async def investigate(
         base_url=base_url,
         backbone=backbone or BackboneSettings(),
         describer=describer,
+        describer_base_url=describer_base_url,
+        context_tokens=context_tokens,
         prices=Path(prices) if prices is not None else None,
     )
     for name, text in (("budget", budget), ("batch_budget", batch_budget)):
@@ -133,7 +145,18 @@ async def investigate(
         named = _named(info, units)
         refuse_units(asked, info, units)
         batch = await run_batch(named, lab, settings, jobs=jobs, listener=listener)
-    return await asyncio.to_thread(lambda: [Finding(_result(settings, unit, batch)) for unit in named])
+    return await asyncio.to_thread(_concluded, settings, named, batch)
+
+
+def _concluded(settings: RunSettings, named: Sequence[UnitName], batch: BatchResult) -> list[Finding]:
+    """Write the pages and the index, as far as the disk takes them, and return what was found."""
+    findings = [Finding(_result(settings, unit, batch)) for unit in named]
+    try:
+        units = [_known(folder, write=False) for folder in unit_folders(settings.out)]
+        write_index(settings.out, [unit for unit in units if unit is not None])
+    except JournalError as error:
+        log.warning("the index is not written", out=str(settings.out), why=error.message)
+    return findings
 
 
 def _synchronous(function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:

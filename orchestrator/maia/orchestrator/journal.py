@@ -26,8 +26,9 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -53,6 +54,9 @@ WRITER: Final = ".writer"
 
 ROOM_PAUSE_S: Final = 2.0
 """Between two looks for room on a full disk."""
+
+PAID_PATIENCE_S: Final = 300.0
+"""How long a reply, which is paid for, waits for that room."""
 
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
@@ -317,6 +321,22 @@ class JournalWriter:
                 self._file.truncate(self._bytes)
             raise
         self._bytes += written
+
+
+@asynccontextmanager
+async def writing(folder: Path) -> AsyncIterator[JournalWriter]:
+    """Open a unit's journal, and close it at the end, while the event loop goes on.
+
+    Raises:
+        JournalError: As of `JournalWriter` and its `close`.
+    """
+    opened: list[JournalWriter] = []  # so that an interruption while it is opened leaves no lock behind
+    try:
+        await _off_the_loop(lambda: opened.append(JournalWriter(folder)))
+        yield opened[0]
+    finally:
+        for journal in opened:
+            await _off_the_loop(journal.close)
 
 
 @cache

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maia.orchestrator.conversation import Part, Picture, Reply, Text, TokenUsage
 from maia.orchestrator.events import PartEvent, PicturePart, TextPart
 from maia.orchestrator.journal import JournalReader, JournalWriter, read_picture
 from maia.orchestrator.tape import RecordedBlock, Tape
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 
 class Record:
@@ -25,6 +29,7 @@ class Record:
         image_ids: For pictures that the guest knows: the reference by the hash of the bytes.
         cut_diverged: Whether the block that was cut short has made another call than before, so that none of its later
             answers fits.
+        trace: Where the round is in its trace: tools are called from a task of the session.
         rerun: Set while a block runs once more only to rebuild the session's variables.
     """
 
@@ -34,6 +39,7 @@ class Record:
         self.blocks = self.tape.told
         self.tool_calls = self.tape.tool_calls
         self.image_ids: dict[str, str] = {}
+        self.trace: Context | None = None
         self.rerun: Rerun | None = None
         self.cut_diverged = False
 

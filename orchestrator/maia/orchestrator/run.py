@@ -28,7 +28,7 @@ from maia.orchestrator.events import Event, Finished, Resumed, RunStarted, Stopp
 from maia.orchestrator.gateway import Gateway, GatewayLimits
 from maia.orchestrator.gateway.forms import recalled
 from maia.orchestrator.images import ImageTable
-from maia.orchestrator.journal import JournalWriter
+from maia.orchestrator.journal import JournalWriter, writing
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
@@ -135,7 +135,7 @@ async def investigate_unit(
     except MaiaError as error:
         return stopped_by(error)
     folder = unit_folder(settings.out, settings.agent, unit, task)
-    with await asyncio.to_thread(JournalWriter, folder) as journal:
+    async with writing(folder) as journal:
         tape = await asyncio.to_thread(Tape.of, journal.events)
         run.check(tape, folder)
         if tape.finished is not None:
@@ -146,19 +146,19 @@ async def investigate_unit(
             return await run.investigate(journal, pause or Pause())
         except asyncio.CancelledError:
             with contextlib.suppress(JournalError):  # nor may a full disk undo the interruption
-                journal.append(Stopped("interrupted", "INTERRUPTED", "stopped before its end"), sync=True)
+                await journal.put(Stopped("interrupted", "INTERRUPTED", "stopped before its end"))
             raise
         except JournalError:
             raise
         except (MaiaError, SandboxError) as error:
             stopped = stopped_by(error)
-            journal.append(stopped, sync=True)
+            await journal.put(stopped)
             return stopped
         except Exception as error:
             # Thousands of units may follow, so it ends this one only; the log has its traceback.
             log.exception("a run ended by a fault that nobody planned for", unit=str(unit))
             stopped = stopped_by(error)
-            journal.append(stopped, sync=True)
+            await journal.put(stopped)
             return stopped
 
 

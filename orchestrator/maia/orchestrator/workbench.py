@@ -30,6 +30,7 @@ from maia.sandbox import (
     State,
     Status,
 )
+from maia.wire import tracing
 
 log = structlog.stdlib.get_logger("maia.workbench")
 
@@ -143,7 +144,10 @@ class SandboxWorkbench:
         if note:
             self.transcript.show([Text(note)])
         try:
-            ended = await self._outcome(session, block, code)
+            with tracing.span("block", {"maia.block": block}) as span:
+                self.record.trace = tracing.current()
+                ended = await self._outcome(session, block, code)
+                span.note({"maia.outcome": ended.status})
         except SandboxError as error:
             raise _failed(error) from error
         finally:

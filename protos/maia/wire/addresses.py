@@ -1,4 +1,7 @@
-"""Where a server is: `host:port`, `unix:/path` or `dns:///host:port`, and which of these may go without TLS."""
+"""Where a server is: `host:port`, `unix:/path` or `dns:///host:port`, and which of these may go without TLS.
+
+Several replicas of a server are a list that commas separate.
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,19 @@ class Address:
             return f"unix:{self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'dns:///' if self.resolve else ''}{host}:{self.port}"
+
+
+def split_addresses(text: str) -> tuple[str, ...]:
+    """Return the addresses of a list that commas separate, one for each replica of a server, as they are to be shown.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID: one of them is none, or the same stands there twice.
+    """
+    found = [str(Address.parse(one.strip())) for one in text.split(",")]
+    for number, one in enumerate(found):
+        if one in found[:number]:
+            raise _invalid(text, f"{one} stands there twice")
+    return tuple(found)
 
 
 def _invalid(text: str, why: str) -> InvalidRequestError:

@@ -7,14 +7,17 @@ import inspect
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from maia.wire.errors import InternalError, MaiaError, OverloadedError
+from maia.wire import tracing
+from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, OverloadedError
+from maia.wire.metrics import CallMetrics
 from maia.wire.status import to_status
 
 # A handler of any of the four kinds takes (request or iterator, context); their wrapping is the same.
@@ -26,6 +29,7 @@ CALL_IDS: Final = ("run", "session", "call")
 """Ids that a caller may send, as metadata "maia-run" and so on; they join the logs of all parts."""
 
 _QUIET: Final = ("/grpc.health.", "/grpc.reflection.")
+_NOT_THERE: Final = "Method not implemented!"  # generated code, for what a servicer lacks, as gRPC's own Health.List
 _MAX_ID_CHARS: Final = 64
 _RETRY_AFTER_S: Final = 1.0
 
@@ -53,10 +57,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
             have more.
+        metrics: Are told of every call.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, metrics: CallMetrics | None = None) -> None:
         self._held = _Held(most_bytes)
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -67,31 +73,68 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or ())
+        details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or (), self._metrics)
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behaviour = getattr(handler, kind)
             if behaviour is None:
                 continue
             # A stream is read bit by bit, and whether a server is alive is answered however full it is.
-            if kind.startswith("stream") or details.method.startswith(_QUIET):
-                return handler._replace(**{kind: _wrapped(behaviour, details)})
+            stream = kind.startswith("stream")
+            held = None if stream or details.method.startswith(_QUIET) else self._held
+            read = _readable if stream else _received
             return handler._replace(
-                request_deserializer=_sizing(handler.request_deserializer),
-                **{kind: _wrapped(behaviour, details, self._held)},
+                request_deserializer=read(handler.request_deserializer),
+                **{kind: _wrapped(behaviour, details, held)},
             )
         return handler
 
 
 @dataclass(frozen=True, slots=True)
-class _Sized:
-    """A request and the bytes that it came in."""
+class _Received:
+    """A request, or why there is none, and the bytes that it came in."""
 
     request: object
     size: int
 
+    def message(self) -> object:
+        """Return the request.
 
-def _sizing(read: Callable[[bytes], object]) -> Callable[[bytes], _Sized]:
-    return lambda data: _Sized(read(data), len(data))
+        Raises:
+            InvalidRequestError: REQUEST_UNREADABLE.
+        """
+        if isinstance(self.request, InvalidRequestError):
+            raise self.request
+        return self.request
+
+
+_Read: TypeAlias = Callable[[bytes], object]
+
+
+def _readable(read: _Read) -> _Read:
+    """Read a message, or raise an error of ours, where the handler reads."""
+
+    def reading(data: bytes) -> object:
+        try:
+            return read(data)
+        except DecodeError:
+            raise InvalidRequestError(
+                f"these {len(data)} bytes are no message of this call; does the client speak the same version?",
+                reason="REQUEST_UNREADABLE",
+            ) from None
+
+    return reading
+
+
+def _received(read: _Read) -> Callable[[bytes], _Received]:
+    """Read a message before its handler runs, where an error would become a status of gRPC's and a stack in the log."""
+
+    def receiving(data: bytes) -> _Received:
+        try:
+            return _Received(_readable(read)(data), len(data))
+        except InvalidRequestError as error:
+            return _Received(error, len(data))
+
+    return receiving
 
 
 class _Held:
@@ -119,15 +162,33 @@ class _Held:
 class _Details:
     """A call's method and the ids that came with it."""
 
-    def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def __init__(
+        self, method: str, metadata: Iterable[tuple[str, str | bytes]], metrics: CallMetrics | None = None
+    ) -> None:
         self.method = method
+        self._metrics = metrics
         sent: Mapping[str, object] = dict(metadata)
         found = {name: sent.get(f"maia-{name}") for name in CALL_IDS}
         self.ids = {name: value[:_MAX_ID_CHARS] for name, value in found.items() if isinstance(value, str)}
+        self.trace = tracing.incoming(sent.items())  # type: ignore[arg-type]  # values are text or bytes
+
+    def span(self) -> AbstractContextManager[tracing.Span]:
+        """Show the call in its caller's trace, if it came with one."""
+        if self.trace is None:
+            return nullcontext(tracing.Span())
+        _, service, method = self.method.split("/")
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        about |= {f"maia.{name}": value for name, value in self.ids.items()}
+        return tracing.span(method, about, parent=self.trace, kind="server")
 
     def log(self, code: str, started: float, **more: str) -> None:
         write = log.debug if self.method.startswith(_QUIET) else log.info
-        milliseconds = round((time.perf_counter() - started) * 1e3, 1)
+        seconds = time.perf_counter() - started
+        milliseconds = round(seconds * 1e3, 1)
+        if self._metrics is not None and not self.method.startswith(_QUIET):
+            method = self.method.rpartition("/")[2]
+            self._metrics.calls.labels(method, code).inc()
+            self._metrics.seconds.labels(method).observe(seconds)
         write("call", method=self.method, code=code, ms=milliseconds, **self.ids, **more)
 
 
@@ -135,11 +196,14 @@ def _wrapped(behaviour: _Behaviour, details: _Details, held: _Held | None = None
     @asynccontextmanager
     async def answered(request: Any, context: _Context) -> AsyncIterator[Any]:  # noqa: ANN401
         async with _answered(details, context):
-            if held is None:
+            # A session's stream is as long as a run, and its blocks are in the client's trace.
+            if not isinstance(request, _Received):
                 yield request
+            elif held is None:
+                yield request.message()
             else:
-                with held.holding(request.size):
-                    yield request.request
+                with held.holding(request.size), details.span():
+                    yield request.message()
 
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.
     if inspect.isasyncgenfunction(behaviour):
@@ -174,7 +238,10 @@ async def _answered(details: _Details, context: _Context) -> AsyncIterator[None]
         remaining = context.time_remaining()
         details.log("DEADLINE_EXCEEDED" if remaining is not None and remaining <= 0 else "CANCELLED", started)
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, NotImplementedError) and str(error) == _NOT_THERE:
+            details.log("UNIMPLEMENTED", started)
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"this server does not answer {details.method}")
         incident = secrets.token_hex(6)
         log.exception("unplanned error", method=details.method, incident=incident, **details.ids)
         details.log("INTERNAL", started, incident=incident)

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from maia.wire.addresses import Address
-from maia.wire.errors import UnauthenticatedError, UnavailableError
+from maia.wire.addresses import Address, split_addresses
+from maia.wire.errors import PreconditionError, UnauthenticatedError, UnavailableError
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from maia.wire.refusal import refusal
+from maia.wire.replicas import ReplicatedChannel
 from maia.wire.secured import SecuredChannel
 from maia.wire.tls import ClientCredentials, ClientIdentity
+from maia.wire.versions import Told, check_version
 
-IDEMPOTENT_SERVICES: Final = (
-    "maia.subject.v1.SubjectService",
-    "maia.generation.v1.GenerationService",
-    "maia.editing.v1.EditingService",
-    "maia.exemplars.v1.ExemplarsService",
-    "maia.description.v1.DescriptionService",
+SERVICE_OF: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "subject": "maia.subject.v1.SubjectService",
+        "generation": "maia.generation.v1.GenerationService",
+        "editing": "maia.editing.v1.EditingService",
+        "exemplars": "maia.exemplars.v1.ExemplarsService",
+        "description": "maia.description.v1.DescriptionService",
+    }
 )
+"""What each tool server hosts, in the version of its contract that this release speaks."""
+
+IDEMPOTENT_SERVICES: Final = (*SERVICE_OF.values(),)
 """Services whose every call may be made twice: seed and content decide the answer. A session's stream is none."""
 
 _POLL_S: Final = 0.05
@@ -44,14 +53,23 @@ def open_channel(address: str, credentials: ClientCredentials | None = None) -> 
     a second.
 
     Args:
-        address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn.
+        address: `host:port`, `unix:/path`, or `dns:///host:port` for every server behind that name in turn; or several
+            of these, separated by commas, for replicas of which each call goes to the next that serves.
         credentials: Certificates and token; None for plain text, which stays on this machine.
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID, or ADDRESS_NOT_LOCAL for another machine without certificates.
         PreconditionError: As `maia.wire.tls.read_pem`, or TOKEN_UNREADABLE.
     """
-    parsed = check_reachable(address, credentials)
+    check_reachable(address, credentials)
+    several = split_addresses(address)
+    if len(several) > 1:
+        replicas = {one: _open(Address.parse(one), credentials, replica=True) for one in several}
+        return ReplicatedChannel(replicas, idempotent=IDEMPOTENT_SERVICES)
+    return _open(Address.parse(address), credentials, replica=False)
+
+
+def _open(address: Address, credentials: ClientCredentials | None, *, replica: bool) -> grpc.aio.Channel:
     options = [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -59,7 +77,7 @@ def open_channel(address: str, credentials: ClientCredentials | None = None) -> 
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # A request larger than the retry buffer would silently not be retried.
         ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-        ("grpc.service_config", _service_config(every_record=parsed.resolve)),
+        ("grpc.service_config", _service_config(every_record=address.resolve, replica=replica)),
         # gRPC would send even loopback traffic through the machine's http_proxy.
         ("grpc.enable_http_proxy", 0),
         ("grpc.keepalive_time_ms", 60_000),
@@ -71,16 +89,16 @@ def open_channel(address: str, credentials: ClientCredentials | None = None) -> 
 
     def connect(certificates: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         if certificates is None:
-            return grpc.aio.insecure_channel(str(parsed), options=options)
-        return grpc.aio.secure_channel(str(parsed), certificates, options=options)
+            return grpc.aio.insecure_channel(str(address), options=options)
+        return grpc.aio.secure_channel(str(address), certificates, options=options)
 
     channel: grpc.aio.Channel
     if credentials is None:
         channel = connect(None)
     else:
-        identity = ClientIdentity(credentials, encrypted=credentials.encrypts and parsed.socket is None)
+        identity = ClientIdentity(credentials, encrypted=credentials.encrypts and address.socket is None)
         channel = SecuredChannel(identity, connect)
-    _OPENED[channel] = (parsed, credentials)
+    _OPENED[channel] = (address, credentials)
     return channel
 
 
@@ -91,19 +109,20 @@ async def why_refused(channel: grpc.aio.Channel, *, server: str) -> Unauthentica
         channel: Of `open_channel`.
         server: As messages name it.
     """
-    return await refusal(*_OPENED[channel], server) if channel in _OPENED else None
+    one_by_one = channel.channels if isinstance(channel, ReplicatedChannel) else (channel,)
+    found = [await refusal(*_OPENED[one], server) for one in one_by_one if one in _OPENED]
+    return next((error for error in found if error is not None), None)
 
 
-def check_reachable(address: str, credentials: ClientCredentials | None) -> Address:
-    """Return the address, unless plain text would have to leave this machine for it.
+def check_reachable(address: str, credentials: ClientCredentials | None) -> None:
+    """Refuse an address, or list of them, for which plain text would have to leave this machine.
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
     """
-    parsed = Address.parse(address)
     if credentials is None or not credentials.encrypts:
-        parsed.require_local(_SECURE)
-    return parsed
+        for one in split_addresses(address):
+            Address.parse(one).require_local(_SECURE)
 
 
 async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_s: float, service: str = "") -> None:
@@ -117,6 +136,7 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
 
     Raises:
         UnavailableError: It did not serve in time; the message says what it answered last.
+        PreconditionError: VERSION_MISMATCH, or SERVICE_MISSING: it hosts no such service.
         UnauthenticatedError: TLS_REFUSED: one side does not accept the other's certificate.
     """
     health = health_pb2_grpc.HealthStub(channel)
@@ -126,10 +146,15 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    answer = await health.Check(request, wait_for_ready=True)
+                    call = health.Check(request, wait_for_ready=True)
+                    answer = await call
                 except grpc.aio.AioRpcError as error:
+                    check_version(Told.of(error.trailing_metadata()), server=server)
+                    if error.code() is grpc.StatusCode.NOT_FOUND:
+                        raise _other_server(server, service, Told.of(error.trailing_metadata())) from error
                     last = f"{error.code().name} {error.details()}"
                 else:
+                    check_version(Told.of(await call.trailing_metadata()), server=server)
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
                     last = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
@@ -142,9 +167,19 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
         ) from None
 
 
-def _service_config(*, every_record: bool) -> str:
-    config: dict[str, object] = {
-        "methodConfig": [
+def _other_server(server: str, service: str, told: Told) -> PreconditionError:
+    return PreconditionError(
+        f"the {server} does not know {service}, only {', '.join(told.services) or 'others'}; is it another server, or "
+        "one of another version?",
+        reason="SERVICE_MISSING",
+        metadata={"server": server, "service": service},
+    )
+
+
+def _service_config(*, every_record: bool, replica: bool) -> str:
+    config: dict[str, object] = {}
+    if not replica:  # what a replica could not answer goes to another, not to the same once more
+        config["methodConfig"] = [
             {
                 "name": [{"service": service} for service in IDEMPOTENT_SERVICES],
                 "retryPolicy": {
@@ -156,8 +191,8 @@ def _service_config(*, every_record: bool) -> str:
                 },
             }
         ]
-    }
-    if every_record:
+    if every_record or replica:
+        # gRPC watches the health of servers for this policy, not for its default.
         config["loadBalancingConfig"] = [{"round_robin": {}}]
         config["healthCheckConfig"] = {"serviceName": ""}
     return json.dumps(config)

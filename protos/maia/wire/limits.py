@@ -26,6 +26,12 @@ MAX_PROMPT_CHARS: Final = 20_000
 DRAIN_S: Final = 10.0
 """How long a server that was asked to stop waits for calls in flight."""
 
+CONNECTION_AGE_S: Final = 1800.0
+"""How old the connection of a client to a tool server may become before it is asked to connect anew."""
+
+CONNECTION_GRACE_S: Final = 3600.0
+"""How long the calls that are in flight on such a connection may still take."""
+
 MAX_METADATA_BYTES: Final = 32 * 1024
 """Largest headers or trailers of a call; an error's details travel in the trailers."""
 

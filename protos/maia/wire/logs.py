@@ -8,6 +8,8 @@ from typing import Literal
 
 import structlog
 
+from maia.wire.tracing import with_trace
+
 LogFormat = Literal["console", "json"]
 
 
@@ -20,6 +22,7 @@ def configure_logs(*, level: str = "info", log_format: LogFormat = "console") ->
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

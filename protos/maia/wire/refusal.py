@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
 import ssl
 from typing import Final
@@ -59,6 +60,16 @@ async def refusal(address: Address, credentials: ClientCredentials | None, serve
     )
 
 
+async def certificate_expiry(address: Address, credentials: ClientCredentials | None) -> dt.datetime | None:
+    """Return when the certificate of a server that takes ours expires; None if it shows none, or nobody is there."""
+    if address.socket is not None or credentials is None or not credentials.encrypts:
+        return None
+    try:
+        return await asyncio.to_thread(_expiry, address, _context(credentials))
+    except OSError:  # TLS's own errors too
+        return None
+
+
 def _context(credentials: ClientCredentials | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2"])
@@ -80,3 +91,12 @@ def _shake_hands(address: Address, context: ssl.SSLContext) -> bool:
         context.wrap_socket(plain, server_hostname=address.host) as secure,
     ):
         return bool(secure.recv(1))
+
+
+def _expiry(address: Address, context: ssl.SSLContext) -> dt.datetime | None:
+    with (
+        socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
+        context.wrap_socket(plain, server_hostname=address.host) as secure,
+    ):
+        shown = (secure.getpeercert() or {}).get("notAfter")
+    return dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(shown), dt.UTC) if isinstance(shown, str) else None

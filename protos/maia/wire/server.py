@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -31,8 +32,10 @@ from maia.wire.access import Access, AccessInterceptor, scope_of
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
-from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.limits import CONNECTION_GRACE_S, DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.metrics import CallMetrics
 from maia.wire.tls import ServerCredentials
+from maia.wire.versions import VersionInterceptor, own_version
 
 log = structlog.stdlib.get_logger("maia.server")
 
@@ -78,6 +81,9 @@ class ServerOptions:
         end_with_stdin: Stop when standard input closes, so that a server does not outlive the parent that holds the
             other end, however that parent ends.
         request_bytes: Most bytes of the requests that wait or are answered at the same time.
+        calls: Are told of every call.
+        connection_age_s: After about that long a client is asked to connect anew, so that replicas that were added get
+            their share; None for never. Calls in flight end as they would.
         credentials: Certificates; None for plain text, which stays on this machine. A Unix socket has none: its file
             says who may.
         access: Who may call, and how much.
@@ -89,6 +95,8 @@ class ServerOptions:
     announce: bool = False
     end_with_stdin: bool = False
     request_bytes: int = MAX_HELD_BYTES
+    calls: CallMetrics | None = None
+    connection_age_s: float | None = None
     credentials: ServerCredentials | None = None
     access: Access = field(default_factory=Access)
     reflection: bool = False
@@ -125,15 +133,19 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     options = options or ServerOptions()
     check_options(options, next((scope_of(service.descriptor.full_name) for service in services), None))
     address = Address.parse(options.listen)
+    names = [service.descriptor.full_name for service in services]
     encrypted = options.credentials is not None and address.socket is None
     access = options.access if encrypted else replace(options.access, certificates=None)
-    interceptors = (CallInterceptor(options.request_bytes), AccessInterceptor(access))
-    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+    interceptors = (
+        VersionInterceptor(names, own_version()),
+        CallInterceptor(options.request_bytes, options.calls),
+        AccessInterceptor(access),
+    )
+    server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *_age(options)))
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    names = [service.descriptor.full_name for service in services]
     if options.reflection:
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     bound = _bind(server, address, options.credentials)
@@ -172,6 +184,15 @@ async def serve(name: str, services: Sequence[Hosted], options: ServerOptions) -
         await asked.wait()
         await server.drain()
     log.info("stopped", server=name)
+
+
+def _age(options: ServerOptions) -> tuple[tuple[str, int], ...]:
+    if options.connection_age_s is None:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", round(options.connection_age_s * 1e3)),
+        ("grpc.max_connection_age_grace_ms", round(CONNECTION_GRACE_S * 1e3)),
+    )
 
 
 def _announce(line: str) -> None:
@@ -266,11 +287,29 @@ def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredenti
         port = server.add_insecure_port(str(one)) if loaded is None else server.add_secure_port(str(one), loaded)
         return one.with_port(port)
     except RuntimeError as error:
-        raise PreconditionError(
-            f"{address} cannot be bound; is a server running there already?",
-            reason="ADDRESS_IN_USE",
-            metadata={"address": str(address)},
-        ) from error
+        raise _unbound(address) from error
+
+
+def _unbound(address: Address) -> PreconditionError:
+    """Return why an address cannot be bound, of which gRPC says nothing: what the system says to a plain socket."""
+    reason, why = "ADDRESS_UNUSABLE", "the system does not say why"
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except socket.gaierror:
+        why = f"no host is called {address.host}"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason, why = "ADDRESS_IN_USE", "the port is taken; is a server running there already?"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            why = "this machine has no such address; 0.0.0.0 stands for all that it has"
+        elif error.errno == errno.EACCES:
+            why = "only root may take this port; take one above 1023"
+        else:
+            why = error.strerror or str(error)
+    return PreconditionError(f"{address} cannot be bound: {why}", reason=reason, metadata={"address": str(address)})
 
 
 def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Address:

@@ -24,6 +24,7 @@ from maia.wire.limits import DRAIN_S, MAX_HELD_BYTES
 from maia.wire.server import ServerOptions
 from maia.wire.tls import ServerCredentials
 from maia.wire.tokens import Quota, TokenFile
+from maia.wire.toml_places import meant, place
 
 
 class ServerSettings(BaseSettings):
@@ -63,6 +64,9 @@ class ServerSettings(BaseSettings):
     reflection: bool = Field(default=False, description="tell clients which methods there are, for tools like grpcurl")
     metrics_listen: str = Field(
         default="", description="127.0.0.1:PORT where Prometheus finds what the server counts; nowhere if not given"
+    )
+    metrics_open: bool = Field(
+        default=False, description="let metrics_listen be an address that other machines reach, in plain text"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged: debug, info, warning or error"
@@ -132,11 +136,15 @@ def load_settings(kind: type[_Settings], name: str, arguments: Sequence[str], *,
         InvalidRequestError: SETTING_INVALID: a value, the file or a name in it.
     """
     flags = vars(_parser(kind, name, program).parse_args(arguments))
-    table = _table(flags.pop("config", None) or os.environ.get("MAIA_CONFIG"), name)
+    file = flags.pop("config", None) or os.environ.get("MAIA_CONFIG")
+    text = _text(file)
+    table = _table(file, text, name)
+    _check_names(kind, file, text, name, table)
     try:
         return _with_file(kind, table)(**flags)
     except ValidationError as error:
-        raise InvalidRequestError(_told(error, name), reason="SETTING_INVALID") from error
+        places = {key: place(file, text, (name, key)) for key in table if key not in flags}
+        raise InvalidRequestError(_told(error, name, places), reason="SETTING_INVALID") from error
 
 
 def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.ArgumentParser:
@@ -163,16 +171,34 @@ def _parser(kind: type[ServerSettings], name: str, program: str) -> argparse.Arg
     return parser
 
 
-def _table(path: str | None, name: str) -> Mapping[str, Any]:
+def _text(path: str | None) -> str:
     if path is None:
-        return {}
+        return ""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get(name, {})
-    except (OSError, ValueError) as error:
-        raise InvalidRequestError(f"the file {path} cannot be used: {error}", reason="SETTING_INVALID") from error
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"the file {path} cannot be read: {error}", reason="SETTING_INVALID") from error
+
+
+def _table(path: str | None, text: str, name: str) -> Mapping[str, Any]:
+    try:
+        table = tomllib.loads(text).get(name, {})
+    except ValueError as error:
+        raise InvalidRequestError(f"the file {path} is no TOML: {error}", reason="SETTING_INVALID") from error
     if not isinstance(table, dict):
         raise InvalidRequestError(f"in the file {path}, {name} is no table", reason="SETTING_INVALID")
     return table
+
+
+def _check_names(kind: type[ServerSettings], path: str | None, text: str, name: str, table: Mapping[str, Any]) -> None:
+    for key in table:
+        if key not in kind.model_fields:
+            raise InvalidRequestError(
+                f"{place(path, text, (name, key))}: the table [{name}] has no setting {key!r}; "
+                f"{meant(key, kind.model_fields)}",
+                reason="SETTING_INVALID",
+                metadata={"setting": key},
+            )
 
 
 def _with_file(kind: type[_Settings], table: Mapping[str, Any]) -> type[_Settings]:
@@ -193,9 +219,11 @@ def _with_file(kind: type[_Settings], table: Mapping[str, Any]) -> type[_Setting
     return WithFile
 
 
-def _told(error: ValidationError, name: str) -> str:
-    problems = (
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (got {problem['input']!r:.80})"
-        for problem in error.errors()
-    )
+def _told(error: ValidationError, name: str, places: Mapping[str, str]) -> str:
+    def where(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails is not public
+        found = ".".join(str(part) for part in problem["loc"])
+        origin = places.get(str(next(iter(problem["loc"]), "")))
+        return f"{origin}: {found}" if origin else found
+
+    problems = (f"{where(problem)}: {problem['msg']} (got {problem['input']!r:.80})" for problem in error.errors())
     return f"settings of the {name} server: {'; '.join(problems)}"

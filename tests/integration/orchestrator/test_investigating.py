@@ -38,7 +38,7 @@ from maia.orchestrator.answers import Labels, Words
 from maia.orchestrator.errors import MissingKeyError, UnknownAgentError
 from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, ToolCalled, UserMessage
 from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter
-from maia.sandbox import ImageRef
+from maia.sandbox import ImageRef, Limits
 from maia.wire.errors import InvalidRequestError, NotFoundError, OutOfRangeError, PreconditionError, UnavailableError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -121,6 +121,17 @@ async def test_findings_come_in_the_order_of_the_units_each_once(desk: Desk) -> 
     assert first.page == desk.folder / "compatible-m" / "scene-neurons" / "mono" / "3" / "experiment.html"
     assert first.page.exists()
     assert "circle; disc" in first._repr_html_()
+    index = json.loads((desk.folder / "index.json").read_text())
+    assert "mono" in json.dumps(index)
+    assert "circle" in (desk.folder / "index.html").read_text()
+
+
+async def test_the_sandbox_is_as_strict_as_is_asked(desk: Desk) -> None:
+    desk.will_say("```python\nimport os\nprint('free', os.name)\nwhile True: pass\n```", CONCLUSION)
+    (finding,) = await desk.investigate({"mono": [5]}, policy="off", limits=Limits(wall_s=1.0))
+    journal = (finding.result.folder / FILE_NAME).read_text()
+    assert "free posix" in journal
+    assert '"status":"wall_clock"' in journal
 
 
 async def test_without_await_it_is_the_same_also_beside_a_running_event_loop(desk: Desk) -> None:

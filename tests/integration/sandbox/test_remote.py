@@ -32,6 +32,7 @@ from maia.sandbox import (
     Tool,
     ToolError,
 )
+from maia.sandbox.remote.metrics import SandboxMetrics
 from maia.sandbox.remote.servicer import execution_service
 from maia.wire.channels import open_channel
 from maia.wire.errors import AbortedError, InvalidRequestError, MaiaError
@@ -305,6 +306,20 @@ async def test_a_full_host_refuses_clearly_and_has_room_again(remote: RemoteHost
         await session.close()
 
 
+async def test_sessions_go_to_the_hosts_of_a_list_that_have_room(host: Host) -> None:
+    async with (
+        running([execution_service(host, 1)]) as small,
+        running([execution_service(host, 2)]) as large,
+        RemoteHost(f"{small.address},{large.address}") as both,
+    ):
+        sessions = [await both.open() for _ in range(3)]
+        assert [(await session.run("print(1)")).output for session in sessions] == ["1\n"] * 3
+        with pytest.raises(SessionsFullError):
+            await both.open()
+        for session in sessions:
+            await session.close()
+
+
 async def test_a_client_that_dies_leaves_nothing(remote: RemoteHost) -> None:
     program = (
         "import asyncio, sys\n"
@@ -531,3 +546,24 @@ async def test_fifty_megabytes_make_the_way_there_and_back(remote: RemoteHost) -
     async with await remote.open(tools=TOOLS, limits=Limits(memory_mb=2048)) as session:
         outcome = await session.run(f"a = np.ones(({50 << 20},), np.uint8)\nprint(tools.echo(a)[0].sum())")
     assert outcome.output == f"{50 << 20}\n", outcome.message
+
+
+async def test_operators_see_sessions_and_how_blocks_ended(host: Host) -> None:
+    metrics = SandboxMetrics()
+
+    def told(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    async with running([execution_service(host, 1, metrics)]) as server, RemoteHost(server.address) as remote:
+        session = await remote.open()
+        await session.run("x = 1")
+        await session.run("1 / 0")
+        assert told("maia_sessions") == 1
+        with pytest.raises(SessionsFullError):
+            await remote.open()
+        await session.close()
+    assert (told("maia_sessions_opened_total"), told("maia_sessions_refused_total")) == (1, 1)
+    assert told("maia_blocks_total", outcome="ok") == 1
+    assert told("maia_blocks_total", outcome="exception") == 1
+    assert told("maia_block_seconds_count") == 2
+    assert told("maia_sessions") == 0

@@ -49,8 +49,15 @@ def test_tables_of_servers_may_stand_in_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("max_round = 3", "no setting 'max_round'; valid: cache_dir"),
-        ("max_rounds = 0", r"in maia\.toml: max_rounds: .* greater than or equal to 1, not 0"),
+        (
+            "seed = 1\n\nmax_round = 3",
+            r"^in maia\.toml, line 3: there is no setting 'max_round'; did you mean 'max_rounds'\?$",
+        ),
+        ("colour = 3", r"line 1: there is no setting 'colour'; valid: cache_dir"),
+        ("seed = 1\n[subjects]\nmodel = 'x'", r"line 2: there is no table \[subjects\]; did you mean 'subject'\?"),
+        ("max_rounds = 0", r"in maia\.toml, line 1: max_rounds: .* greater than or equal to 1, not 0"),
+        ("seed = 1\nsubject_address = ['gpu1:7411', 'gpu2']", r"line 2: subject_address: 'gpu2' is no address"),
+        ("subject_address = ['gpu1:7411', 'gpu1:7411']", r"gpu1:7411 stands there twice"),
         ('policy = "loose"', "'restricted' or 'off'"),
         ("max_rounds =", "no TOML"),
         (f'openai_api_key = "{SECRET}"', "set OPENAI_API_KEY"),
@@ -63,6 +70,17 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) 
     with pytest.raises(CommandError, match=said) as caught:
         config()
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ['["gpu1:7411", "unix:/run/s.sock"]', '"gpu1:7411, unix:/run/s.sock"'])
+def test_replicas_are_a_list_or_a_text_with_commas(tmp_path: Path, text: str) -> None:
+    (tmp_path / "maia.toml").write_text(f"subject_address = {text}")
+    found = config(environment={"MAIA_EDITING_ADDRESS": "dns:///edit:7413, 127.0.0.1:1"})
+    assert found.address("subject") == "gpu1:7411,unix:/run/s.sock"
+    assert found.address("editing") == "dns:///edit:7413,127.0.0.1:1"
+    assert found.own_address("generation") == ADDRESSES["generation"]
+    with pytest.raises(CommandError, match=r"subject_address names several servers .* --listen ADDRESS"):
+        found.own_address("subject")
 
 
 def test_a_task_file_of_a_later_place_stands_for_a_task_of_an_earlier_one_and_the_other_way_round(

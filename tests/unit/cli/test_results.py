@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,6 +17,7 @@ from maia.orchestrator.report import UnitResult, collect
 from maia.services.scenes.labels import canonical_label
 
 UNIT = UnitName("scene-neurons", "mono", 3)
+OR3 = UnitName("scene-neurons", "or3", 3)
 
 
 def result(status: str = "concluded", unit: UnitName = UNIT, **more: object) -> UnitResult:
@@ -136,3 +138,26 @@ def test_where_the_budget_was_spent_more_rounds_are_not_the_advice(
     assert "its budget was spent" in shown(console)
     assert said in shown(console)
     assert "max-rounds" not in shown(console)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_on_a_narrow_terminal_words_stay_and_numbers_go(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    spent: dict[str, Any] = {"usage": {"input_tokens": 1_234_567}, "usd": 12.5, "tool_calls": 21, "seconds": 3723.0}
+    rows = [
+        result(unit=OR3, labels=("crimson",), truth="vermilion", matched=False, **spent),
+        result(labels=("red",), truth="red", matched=True, **spent),
+    ]
+    show_table(console, rows)
+    words = shown(console).split()
+    assert {"or3:3", "mono:3", "crimson", "vermilion", "✗", "✓", "$12.50"} <= set(words)
+    assert "…" not in shown(console)
+    assert max(map(len, shown(console).splitlines())) <= width
+    assert ("1,234,567" in words) is (width >= 80)
+
+
+def test_units_of_several_subjects_are_named_with_theirs() -> None:
+    console = plain()
+    show_table(console, [result(labels=("red",)), result(unit=UnitName("scenes-cnn", "conv1", 0), labels=("blue",))])
+    assert "scene-neurons mono:3" in shown(console)
+    assert "scenes-cnn conv1:0" in shown(console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 from typing_extensions import override
@@ -16,7 +17,7 @@ from maia.wire.server import Hosted, ServerOptions, serve
 class Servicer(generation_pb2_grpc.GenerationServiceServicer):
     @override
     async def GetGenerator(self, request: object, context: object) -> generation_pb2.GetGeneratorResponse:
-        return generation_pb2.GetGeneratorResponse(generator="process")
+        return generation_pb2.GetGeneratorResponse(generator="process", revision=str(os.getpid()))
 
     @override
     async def GenerateImages(
@@ -32,7 +33,10 @@ if __name__ == "__main__":
     configure_logs(level="debug", log_format="json")
     service = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"]
     add = generation_pb2_grpc.add_GenerationServiceServicer_to_server
-    options = ServerOptions(drain_s=float(sys.argv[1]), announce=True, end_with_stdin="--end-with-stdin" in sys.argv)
+    listen = sys.argv[sys.argv.index("--listen") + 1] if "--listen" in sys.argv else "127.0.0.1:0"
+    options = ServerOptions(
+        listen, drain_s=float(sys.argv[1]), announce=True, end_with_stdin="--end-with-stdin" in sys.argv
+    )
     try:
         asyncio.run(serve("generation", [Hosted(service, add, Servicer())], options))
     except MaiaError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.unit.wire.lab import made, server_of
 from typing_extensions import override
 
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
@@ -41,9 +43,13 @@ class Slow(generation_pb2_grpc.GenerationServiceServicer):
         self.released = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.deadline = Deadline()
+        self.peers: list[str] = []
 
     @override
-    async def GetGenerator(self, request: object, context: object) -> generation_pb2.GetGeneratorResponse:
+    async def GetGenerator(
+        self, request: object, context: grpc.aio.ServicerContext[object, object]
+    ) -> generation_pb2.GetGeneratorResponse:
+        self.peers.append(context.peer())
         return generation_pb2.GetGeneratorResponse(generator="slow")
 
     @override
@@ -51,6 +57,7 @@ class Slow(generation_pb2_grpc.GenerationServiceServicer):
         self, request: object, context: grpc.aio.ServicerContext[object, object]
     ) -> generation_pb2.GenerateImagesResponse:
         self.deadline = Deadline.of(context)
+        self.peers.append(context.peer())
         self.started.set()
         try:
             await self.released.wait()
@@ -253,6 +260,35 @@ async def test_a_port_in_use_is_refused(servicer: Slow, server: RunningServer) -
         async with running([hosted(servicer)], ServerOptions(listen=server.address)):
             pass
     assert caught.value.reason == "ADDRESS_IN_USE"
+    assert caught.value.message == (
+        f"{server.address} cannot be bound: the port is taken; is a server running there already?"
+    )
+
+
+async def test_an_old_connection_is_replaced_and_a_call_on_it_ends_as_it_would(servicer: Slow) -> None:
+    options = ServerOptions(connection_age_s=0.2)
+    async with running([hosted(servicer)], options) as server, open_channel(server.address) as channel:
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        slow = asyncio.ensure_future(stub.GenerateImages(generation_pb2.GenerateImagesRequest()))
+        await servicer.started.wait()
+        first = servicer.peers[0]
+        async with asyncio.timeout(20):
+            while servicer.peers[-1] == first:
+                await stub.GetGenerator(generation_pb2.GetGeneratorRequest())
+        servicer.released.set()
+        await slow
+
+
+@pytest.mark.parametrize(
+    ("listen", "why"),
+    [("192.0.2.1:7000", "this machine has no such address"), ("host.invalid:7000", "no host is called host.invalid")],
+)
+async def test_an_address_of_another_machine_is_told(servicer: Slow, tmp_path: Path, listen: str, why: str) -> None:
+    options = ServerOptions(listen, credentials=server_of(made(tmp_path)))
+    with pytest.raises(PreconditionError, match=f"{re.escape(listen)} cannot be bound: {why}") as caught:
+        async with running([hosted(servicer)], options):
+            pass
+    assert caught.value.reason == "ADDRESS_UNUSABLE"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.168.1.2:7000"])

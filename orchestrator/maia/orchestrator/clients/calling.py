@@ -11,6 +11,7 @@ import grpc
 
 from maia.orchestrator.conversation import Picture
 from maia.type.v1 import type_pb2
+from maia.wire import tracing
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InternalError, InvalidRequestError, UnavailableError
 from maia.wire.pictures import read_header
@@ -70,9 +71,13 @@ class Connection:
         terms.deadline.check(f"asking the {self.server}")
         remaining = terms.deadline.remaining()
         try:
-            with translated(server=self.server):
+            name = type(request).__name__.removesuffix("Request")
+            about = {"rpc.system": "grpc", "server.address": self.address}
+            with tracing.span(name, about, kind="client"), translated(server=self.server):
                 return await method(
-                    request, timeout=None if math.isinf(remaining) else remaining, metadata=terms.metadata
+                    request,
+                    timeout=None if math.isinf(remaining) else remaining,
+                    metadata=(*terms.metadata, *tracing.outgoing()),
                 )
         except UnavailableError as error:
             raise self.unavailable(error) from error

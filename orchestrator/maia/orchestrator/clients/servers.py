@@ -16,7 +16,7 @@ from maia.orchestrator.clients.exemplars import ExemplarsClient
 from maia.orchestrator.clients.generation import GenerationClient
 from maia.orchestrator.clients.subject import SubjectClient
 from maia.wire.addresses import SERVER_ADDRESSES
-from maia.wire.channels import open_channel, wait_until_serving
+from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 from maia.wire.tls import ClientCredentials
 
@@ -26,7 +26,7 @@ READY_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`."""
+    """Where the five servers are expected: `host:port`, `unix:/path` or `dns:///host:port`, or lists."""
 
     subject: str
     generation: str
@@ -82,7 +82,8 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
         UnavailableError: A server does not serve; the message names all such servers, their addresses, and how to
             start them.
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: A certificate, key or token that cannot be used.
+        PreconditionError: VERSION_MISMATCH, SERVICE_MISSING: another server is there; a certificate, key or token that
+            cannot be used.
         UnauthenticatedError: A server refuses our certificate, or we its.
     """
     async with AsyncExitStack() as stack:
@@ -104,8 +105,8 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
 
 async def _all_ready(connections: dict[str, Connection], ready_s: float) -> None:
     waits = [
-        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s)
-        for connection in connections.values()
+        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s, service=SERVICE_OF[name])
+        for name, connection in connections.items()
     ]
     answers = await asyncio.gather(*waits, return_exceptions=True)
     down: list[tuple[Connection, UnavailableError]] = []

@@ -22,6 +22,7 @@ from maia.orchestrator.clients import Region
 from maia.orchestrator.conversation import Message, Part, Picture, Text, TokenUsage
 from maia.orchestrator.events import DescriberReply, Event
 from maia.orchestrator.images.table import SHOWN_SIDE
+from maia.orchestrator.journal import PAID_PATIENCE_S
 from maia.orchestrator.protocols import Backbone
 from maia.orchestrator.record import Record
 from maia.orchestrator.toolbox import Call
@@ -104,7 +105,7 @@ class BackboneDescriber:
         started = time.monotonic()
         reply = await self.backbone.reply(self._prompts["system"], [Message("user", tuple(parts))])
         text = reply.text.strip() or _NO_WORDS
-        self.record.journal.append(
+        await self.record.journal.put(
             DescriberReply(
                 call=call.number,
                 index=index,
@@ -117,7 +118,7 @@ class BackboneDescriber:
                 stop_reason=reply.stop_reason,
                 usd=self.cost(reply.usage),
             ),
-            sync=True,
+            patience_s=PAID_PATIENCE_S,
         )
         self.known[digest] = text
 

@@ -32,6 +32,7 @@ from maia.orchestrator.tape import RecordedCall
 from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, ToolFunction, constants, tool_specs
 from maia.orchestrator.toolbox.arguments import admit
 from maia.sandbox import Tool, ToolError, ToolSpec
+from maia.wire import tracing
 from maia.wire.calls import call_metadata
 from maia.wire.deadline import Deadline
 from maia.wire.errors import InvalidRequestError, MaiaError, OverloadedError
@@ -157,7 +158,9 @@ class Gateway:
         try:
             if refusal is not None:
                 raise refusal
-            call, value = await attempts.make(lambda: self._attempt(name, arguments, number, notes))
+            with tracing.span(name, {"maia.call": number}, parent=self._record.trace) as span:
+                call, value = await attempts.make(lambda: self._attempt(name, arguments, number, notes))
+                span.note({"maia.attempts": attempts.made})
         except ToolError as error:
             self._record.journal.append(
                 ToolReturned(call=number, seconds=_since(started), error=str(error), attempts=attempts.made)

@@ -12,7 +12,7 @@ import grpc
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.execution.v1 import execution_pb2_grpc
-from maia.sandbox.errors import ProtocolError, SandboxError
+from maia.sandbox.errors import ProtocolError, SandboxError, SessionsFullError
 from maia.sandbox.host.broker import Broker
 from maia.sandbox.host.host import Policy, open_request
 from maia.sandbox.host.tiers.tier import Feature
@@ -21,10 +21,12 @@ from maia.sandbox.limits import Limits
 from maia.sandbox.remote.messages import check_remote_limits, features_of, limits_message
 from maia.sandbox.remote.session import RemoteSession
 from maia.sandbox.remote.statuses import from_wire
+from maia.wire.addresses import split_addresses
 from maia.wire.channels import check_reachable, open_channel, why_refused
-from maia.wire.errors import InvalidRequestError, MaiaError
+from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
 from maia.wire.limits import MAX_MESSAGE_BYTES
 from maia.wire.tls import ClientCredentials
+from maia.wire.versions import Told, check_version
 
 __all__ = ["ClientCredentials", "RemoteHost"]
 
@@ -50,7 +52,8 @@ class RemoteHost:
         """Nothing is connected before the context is entered.
 
         Args:
-            address: `host:port` or `unix:/path`.
+            address: `host:port` or `unix:/path`; or several hosts, separated by commas, of which each session goes to
+                the next that serves and has room.
             credentials: Certificates and token; None for plain text, which stays on this machine.
 
         Raises:
@@ -90,20 +93,26 @@ class RemoteHost:
         """Connect, and ask the host what it is.
 
         Raises:
-            SandboxError: It does not answer, or a certificate, key or token cannot be used.
+            SandboxError: It does not answer, or is of a release that we do not speak to; or a certificate, key or token
+                cannot be used.
         """
         try:
             channel = open_channel(self.address, self._credentials)
         except MaiaError as error:
             raise SandboxError(error.message) from error
         try:
-            self._about = await self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
+            asked = self._stub(channel).GetHost(pb.GetHostRequest(), timeout=_ANSWER_S)
+            self._about = await asked
+            check_version(Told.of(await asked.trailing_metadata()), server=f"sandbox host at {self.address}")
         except grpc.aio.AioRpcError as error:
             refused = await why_refused(channel, server=f"sandbox host at {self.address}")
             await channel.close()
             if refused is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise SandboxError(refused.message) from error
             raise from_wire(error, self.address) from error
+        except PreconditionError as error:
+            await channel.close()
+            raise SandboxError(error.message) from error
         except BaseException:
             await channel.close()
             raise
@@ -149,12 +158,7 @@ class RemoteHost:
             raise ProtocolError(
                 f"tools and constants of {request.ByteSize():,} bytes; at most {MAX_MESSAGE_BYTES:,} fit"
             )
-        call = self._stub(self._channel).Session()
-        try:
-            opened = await self._opened(call, request)
-        except BaseException:
-            call.cancel()
-            raise
+        call, opened = await self._begun(self._channel, request)
         session = RemoteSession(
             call=call,
             opened=opened,
@@ -165,6 +169,22 @@ class RemoteHost:
         )
         self._sessions.add(session)
         return session
+
+    async def _begun(self, channel: grpc.aio.Channel, request: pb.OpenSession) -> tuple[_Call, pb.SessionOpened]:
+        """Open the session at the next host; where that one is full, at another."""
+        hosts = len(split_addresses(self.address))
+        for others in reversed(range(hosts)):
+            call = self._stub(channel).Session()
+            try:
+                return call, await self._opened(call, request)
+            except SessionsFullError:
+                call.cancel()
+                if not others:
+                    raise
+            except BaseException:
+                call.cancel()
+                raise
+        raise AssertionError("the last host opens the session or raises")
 
     async def _opened(self, call: _Call, request: pb.OpenSession) -> pb.SessionOpened:
         try:

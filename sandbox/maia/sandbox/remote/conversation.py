@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.sandbox.errors import SandboxError
 from maia.sandbox.host.session import Session
+from maia.sandbox.limits import Outcome
 from maia.sandbox.remote.messages import outcome_message
 from maia.sandbox.remote.relay import RelayBroker
 from maia.sandbox.remote.responses import Responses
@@ -17,8 +18,11 @@ from maia.sandbox.remote.statuses import invalid, to_wire
 class Conversation:
     """Takes requests while a block runs, for there may be results and an interrupt among them."""
 
-    def __init__(self, session: Session, relay: RelayBroker, responses: Responses) -> None:
-        """Take an open session; whoever opened it closes it."""
+    def __init__(
+        self, session: Session, relay: RelayBroker, responses: Responses, on_end: Callable[[Outcome], None]
+    ) -> None:
+        """Take an open session; whoever opened it closes it. `on_end` is told how each block ended."""
+        self._on_end = on_end
         self._session = session
         self._relay = relay
         self._responses = responses
@@ -77,4 +81,5 @@ class Conversation:
             except SandboxError as error:
                 raise to_wire(error) from error
             self._ended += 1
+            self._on_end(outcome)
             await self._responses.end_block(outcome_message(outcome))

@@ -17,6 +17,7 @@ from maia.sandbox.host.host import Host
 from maia.sandbox.host.session import Session
 from maia.sandbox.remote.conversation import Conversation
 from maia.sandbox.remote.messages import feature_messages
+from maia.sandbox.remote.metrics import SandboxMetrics
 from maia.sandbox.remote.opening import Opening
 from maia.sandbox.remote.relay import RelayBroker
 from maia.sandbox.remote.responses import Responses
@@ -32,8 +33,9 @@ _Context = grpc.aio.ServicerContext
 class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
     """Hosts sessions for many clients, each held by a stream of its own."""
 
-    def __init__(self, host: Host, session_limit: int) -> None:
+    def __init__(self, host: Host, session_limit: int, metrics: SandboxMetrics | None = None) -> None:
         self._host = host
+        self._metrics = metrics or SandboxMetrics()
         self._session_limit = session_limit
         self._sessions = 0
 
@@ -56,10 +58,11 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
         relay = RelayBroker(opening.names, opening.limits, responses.send)
         with self._seat():
             session = await _open(self._host, opening, relay, responses)
+            self._metrics.opened.inc()
             try:
                 opened = pb.SessionOpened(tier=self._host.tier, features=feature_messages(self._host.features))
                 await responses.send(pb.SessionResponse(opened=opened))
-                await Conversation(session, relay, responses).hold(requests)
+                await Conversation(session, relay, responses, self._metrics.ended).hold(requests)
             finally:
                 await session.close()
 
@@ -71,12 +74,15 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
             OverloadedError: SESSIONS_FULL.
         """
         if self._sessions >= self._session_limit:
+            self._metrics.refused.inc()
             raise full(self._session_limit)
         self._sessions += 1
+        self._metrics.sessions.set(self._sessions)
         try:
             yield
         finally:
             self._sessions -= 1
+            self._metrics.sessions.set(self._sessions)
 
 
 async def _opening(requests: AsyncIterator[pb.SessionRequest]) -> Opening:
@@ -105,15 +111,16 @@ async def _open(host: Host, opening: Opening, relay: RelayBroker, responses: Res
         raise to_wire(error) from error
 
 
-def execution_service(host: Host, session_limit: int) -> Hosted:
+def execution_service(host: Host, session_limit: int, metrics: SandboxMetrics | None = None) -> Hosted:
     """Return the service for a server to host.
 
     Args:
         host: Open, and open until the server has ended.
         session_limit: Most sessions at once.
+        metrics: Are told.
     """
     return Hosted(
         pb.DESCRIPTOR.services_by_name["ExecutionService"],
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server,
-        ExecutionServicer(host, session_limit),
+        ExecutionServicer(host, session_limit, metrics),
     )

@@ -6,11 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from maia.services._runtime.fairness import Principal
+from maia.wire import tracing
 from maia.wire.deadline import Deadline
 from maia.wire.errors import MaiaError
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 __all__ = ["Abandoned", "Batch", "BatchLimits", "Entry", "Job", "Key"]
 
@@ -87,6 +91,7 @@ class Entry(Generic[_Item, _Result]):
     weight: float
     result: asyncio.Future[_Result]
     since: float = field(default_factory=time.monotonic)
+    trace: Context | None = field(default_factory=tracing.current)
 
     @property
     def late(self) -> bool:

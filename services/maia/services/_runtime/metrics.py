@@ -6,9 +6,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from maia.wire.metrics import SECONDS
+
 __all__ = ["Metrics"]
 
-_SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _LABELS: Final = ("model",)
 
@@ -39,9 +40,9 @@ class Metrics:
         self.refused = Counter("maia_queue_refused", "Items refused because too many waited.", _LABELS, registry=in_)
         self.batch_size = Histogram("maia_batch_items", "Items in a batch.", _LABELS, buckets=_SIZES, registry=in_)
         self.wait_s = Histogram(
-            "maia_wait_seconds", "From an item's arrival to its run.", _LABELS, buckets=_SECONDS, registry=in_
+            "maia_wait_seconds", "From an item's arrival to its run.", _LABELS, buckets=SECONDS, registry=in_
         )
-        self.run_s = Histogram("maia_run_seconds", "A batch in the model.", _LABELS, buckets=_SECONDS, registry=in_)
+        self.run_s = Histogram("maia_run_seconds", "A batch in the model.", _LABELS, buckets=SECONDS, registry=in_)
         self.cache_hits = Counter("maia_cache_hits", "Items that the cache held.", _LABELS, registry=in_)
         self.cache_misses = Counter("maia_cache_misses", "Items that it did not hold.", _LABELS, registry=in_)
         self.cache_bytes = Gauge("maia_cache_bytes", "What the cache holds, of all models.", registry=in_)

@@ -16,7 +16,7 @@ from maia.services._runtime.heeding import check_heeded
 from maia.services._runtime.images_api import ApiOptions
 from maia.services._runtime.jobs import BatchLimits
 from maia.services._runtime.results import ResultStore
-from maia.wire.settings import ServerSettings
+from maia.services._runtime.settings import ToolServerSettings
 
 _RESULTS_MB: Final = 2048
 _HEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -33,7 +33,7 @@ def default_results() -> Path:
     return cache_folder("results")
 
 
-class PictureSettings(ServerSettings):
+class PictureSettings(ToolServerSettings):
     """A server that makes pictures."""
 
     backend: Literal["scenes", "diffusers", "openai"] = Field(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from maia.services._runtime.memory import keep_freed_memory
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
-from maia.wire.addresses import Address
-from maia.wire.errors import InvalidRequestError, PreconditionError
+from maia.services._runtime.settings import ToolServerSettings
+from maia.wire.limits import CONNECTION_AGE_S
 from maia.wire.logs import configure_logs
+from maia.wire.metrics import CallMetrics, exported
 from maia.wire.program import reporting_errors
 from maia.wire.server import Hosted, ServerOptions, check_options, serve
-from maia.wire.settings import ServerSettings, load_settings
+from maia.wire.settings import load_settings
+from maia.wire.tracing import exporting
 
-_Settings = TypeVar("_Settings", bound=ServerSettings)
+_Settings = TypeVar("_Settings", bound=ToolServerSettings)
 Host = Callable[[_Settings, ModelThread, Metrics], AbstractAsyncContextManager[Sequence[Hosted]]]
 """Builds the services of a server from its settings, loading models in their thread; they serve within the context."""
 
@@ -49,38 +52,11 @@ def _run(name: str, kind: type[_Settings], host: Host[_Settings], arguments: Seq
 
 async def _serve(name: str, host: Host[_Settings], settings: _Settings, options: ServerOptions) -> None:
     metrics = Metrics()
-    with ModelThread(name) as thread, _exported(metrics, settings.metrics_listen):
+    with (
+        exporting(settings.traces, f"maia.{name}"),
+        ModelThread(name) as thread,
+        exported(metrics.registry, settings.metrics_listen, open_to_all=settings.metrics_open),
+    ):
+        options = replace(options, connection_age_s=CONNECTION_AGE_S, calls=CallMetrics(metrics.registry))
         async with host(settings, thread, metrics) as services:
             await serve(name, services, options)
-
-
-@contextmanager
-def _exported(metrics: Metrics, listen: str) -> Iterator[None]:
-    """Answer Prometheus at an address, if there is one."""
-    if not listen:
-        yield
-        return
-    address = Address.parse(listen)
-    address.require_local()
-    if address.socket is not None:
-        raise InvalidRequestError(
-            f"metrics cannot be served at {listen}; give HOST:PORT",
-            reason="ADDRESS_INVALID",
-            metadata={"address": listen},
-        )
-    from prometheus_client import start_http_server
-
-    try:
-        server, thread = start_http_server(address.port, address.host, metrics.registry)
-    except OSError as error:
-        raise PreconditionError(
-            f"metrics cannot be served at {listen}: {error.strerror}",
-            reason="ADDRESS_IN_USE",
-            metadata={"address": listen},
-        ) from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -25,6 +25,7 @@ from maia.services._runtime.fairness import FairOrder, Principal
 from maia.services._runtime.jobs import Batch, BatchLimits, Entry, Job, Key
 from maia.services._runtime.metrics import Metrics
 from maia.services._runtime.model_thread import ModelThread
+from maia.wire import tracing
 from maia.wire.deadline import Deadline
 from maia.wire.errors import OverloadedError, UnavailableError
 
@@ -297,6 +298,7 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         model = entries[0].key.model
         self._metrics.batch_size.labels(model).observe(len(entries))
         self._metrics.run_s.labels(model).observe(took)
+        _trace(entries, begun, took)
         for entry, result in zip(entries, results, strict=True):
             self._metrics.wait_s.labels(model).observe(begun - entry.since)
             if isinstance(result, Failure):
@@ -313,6 +315,15 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
         if isinstance(outcome, _Known):
             return begun, [outcome.result]
         return begun, [outcome] if isinstance(outcome, Failure) else self._runner.run(entries, [outcome])
+
+
+def _trace(entries: Sequence[Entry[Any, Any]], begun: float, took: float) -> None:
+    """Show each call whose items were in a batch how long the first of them waited, and the batch."""
+    calls = {id(entry.trace): entry for entry in reversed(entries) if entry.trace is not None}
+    for entry in calls.values():
+        about: dict[str, tracing.Value] = {"maia.model": entry.key.model, "maia.batch": len(entries)}
+        tracing.past("wait", entry.trace, entry.since, begun, about)
+        tracing.past("batch", entry.trace, begun, begun + took, about)
 
 
 def _holder(principal: Principal) -> str:

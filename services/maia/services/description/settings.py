@@ -13,9 +13,9 @@ from pydantic_settings import SettingsConfigDict
 
 from maia.services._runtime.heeding import check_heeded
 from maia.services._runtime.jobs import BatchLimits
+from maia.services._runtime.settings import ToolServerSettings
 from maia.services.description.backends.transformers.options import Dtype, TransformersOptions
 from maia.services.description.backends.vendors.options import LimitField, VendorOptions
-from maia.wire.settings import ServerSettings
 
 _OF_OPENAI: Final = frozenset({"temperature", "limit_field"})
 _HEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -30,7 +30,7 @@ _LOCAL_TOKENS: Final = TransformersOptions.__dataclass_fields__["max_tokens"].de
 _VENDOR_TOKENS: Final = VendorOptions.__dataclass_fields__["max_tokens"].default
 
 
-class DescriptionSettings(ServerSettings):
+class DescriptionSettings(ToolServerSettings):
     """The description server: words for pictures, or for the highlighted parts of pictures."""
 
     model_config = SettingsConfigDict(env_prefix="MAIA_DESCRIPTION_")

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from maia.services._runtime.folders import cache_folder
-from maia.wire.settings import ServerSettings
+from maia.services._runtime.settings import ToolServerSettings
 
 
 def default_store() -> Path:
@@ -16,7 +16,7 @@ def default_store() -> Path:
     return cache_folder("exemplars")
 
 
-class ExemplarsSettings(ServerSettings):
+class ExemplarsSettings(ToolServerSettings):
     """The exemplars server: the dataset pictures that drive a unit most."""
 
     model_config = SettingsConfigDict(env_prefix="MAIA_EXEMPLARS_")

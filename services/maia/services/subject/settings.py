@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from maia.services._runtime.settings import ToolServerSettings
 from maia.services.subject.backends.networks.options import DirectionsFile, NetworkOptions, Precision
 from maia.services.subject.backends.photograph_neurons.options import (
     BOX_THRESHOLD,
@@ -16,7 +17,6 @@ from maia.services.subject.backends.photograph_neurons.options import (
     TEXT_THRESHOLD,
     PhotographOptions,
 )
-from maia.wire.settings import ServerSettings
 
 
 def _list(value: object) -> object:
@@ -29,7 +29,7 @@ def _names(value: object) -> object:
     return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
-class SubjectSettings(ServerSettings):
+class SubjectSettings(ToolServerSettings):
     """The subject server: frozen models under study, and how their units respond to pictures."""
 
     model_config = SettingsConfigDict(env_prefix="MAIA_SUBJECT_")
