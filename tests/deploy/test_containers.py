@@ -1,7 +1,7 @@
-"""The images, built and started: a demo run over TLS, a server killed in the middle of it, and no way out of the sandbox.
+"""The images, built and started: a demo run over TLS, a server killed in the middle, and no way out of the sandbox.
 
-`make deploy-test` runs these; they take minutes, and need a Docker engine, docker-compose and the images with the tag that
-MAIA_TEST_IMAGES names.
+`make deploy-test` runs these; they take minutes, and need a Docker engine, docker-compose and the images with the tag
+that MAIA_TEST_IMAGES names.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ def test_the_sandbox_host_made_jails(finished: str) -> None:
     assert about["HostConfig"]["ReadonlyRootfs"] is True
     assert about["HostConfig"]["CapAdd"] is None
     assert about["HostConfig"]["Privileged"] is False
-    asked = "from maia.sandbox import SyncSandbox\nwith SyncSandbox(tier='jail') as box: print(box.run('print(6*7)').output)"
+    asked = (
+        "from maia.sandbox import SyncSandbox\n"
+        "with SyncSandbox(tier='jail') as box: print(box.run('print(6*7)').output)"
+    )
     assert docker("exec", "-i", sandbox, "python", "-", text=asked).strip() == "42"
 
 
