@@ -33,8 +33,8 @@ INTERRUPTED: Final = 130
 
 
 QUIET_GRPC: Final = ("GRPC_VERBOSITY", "ERROR")
-"""What keeps gRPC from writing of handshakes that fail, which belongs in a server's log: the command says once, in its own
-words, what came of them."""
+"""What keeps gRPC from writing of handshakes that fail, which belongs in a server's log: the command says once, in its
+own words, what came of them."""
 
 
 class CommandError(InvalidRequestError):
