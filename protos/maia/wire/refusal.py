@@ -12,7 +12,7 @@ from maia.wire.addresses import Address
 from maia.wire.errors import UnauthenticatedError
 from maia.wire.tls import ClientCredentials
 
-_WAIT_S: Final = 2.0
+_WAIT_S: Final = 5.0
 
 _WORDS: Final = {
     "CERTIFICATE_REQUIRED": "it asks for a certificate and got none",
