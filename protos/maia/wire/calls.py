@@ -100,7 +100,7 @@ class _Received:
         """Return the request.
 
         Raises:
-            InvalidRequestError: REQUEST_UNREADABLE.
+            InvalidRequestError: REQUEST_MALFORMED.
         """
         if isinstance(self.request, InvalidRequestError):
             raise self.request
@@ -119,7 +119,7 @@ def _readable(read: _Read) -> _Read:
         except DecodeError:
             raise InvalidRequestError(
                 f"these {len(data)} bytes are no message of this call; does the client speak the same version?",
-                reason="REQUEST_UNREADABLE",
+                reason="REQUEST_MALFORMED",
             ) from None
 
     return reading

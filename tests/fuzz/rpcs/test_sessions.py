@@ -162,7 +162,7 @@ def test_what_is_out_of_order_is_refused_with_a_reason(server: Server, steps: Se
         conversation.send(step)
     reason, read = conversation.end()  # the server ends the stream, not we
     conversation.close()
-    assert reason in {"SESSION_REQUEST_INVALID", "REQUEST_UNREADABLE"}
+    assert reason in {"SESSION_REQUEST_INVALID", "REQUEST_MALFORMED"}
     assert [one.WhichOneof("kind") for one in read] in ([], ["opened"])
     assert not server.faults()
 

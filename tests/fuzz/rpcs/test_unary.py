@@ -81,7 +81,7 @@ def test_a_method_of_another_kind_or_name_is_refused(server: Server, method: Met
 @pytest.mark.parametrize("method", UNARY, ids=path_of)
 def test_bytes_that_are_no_request_are_refused_with_a_reason(server: Server, method: MethodDescriptor) -> None:
     server.faults()
-    assert ask(server, method, b"\xff\xff") == "REQUEST_UNREADABLE"
+    assert ask(server, method, b"\xff\xff") == "REQUEST_MALFORMED"
     assert not server.faults()
 
 
