@@ -127,6 +127,15 @@ def test_who_speaks_to_whom(name: str) -> None:
             assert sorted(chosen) == ["nobody", "sandbox"]
 
 
+def test_metrics_may_be_read_by_other_pods() -> None:
+    for name, deployment in of_kind("base", "Deployment").items():
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        if any(port["name"] == "metrics" for port in container["ports"]):
+            environment = {one["name"]: one["value"] for one in container["env"]}
+            assert environment[f"MAIA_{name.upper()}_METRICS_LISTEN"] == "0.0.0.0:9464"
+            assert environment[f"MAIA_{name.upper()}_METRICS_OPEN"] == "true"
+
+
 def test_sandbox_hosts_make_jails_under_our_profile() -> None:
     for name in ("base", "overlays/cpu-demo", "overlays/gpu"):
         spec = of_kind(name, "Deployment")["sandbox"]["spec"]["template"]["spec"]
