@@ -245,6 +245,12 @@ def for_servers(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: value for name, value in environment.items() if (name, value) != QUIET_GRPC}
 
 
+def table_of(server: str, file: Path | None) -> Mapping[str, object]:
+    """Return a server's own table in a file that `load_config` has read; empty if there is none."""
+    table = tomllib.loads(_text(file)).get(server, {}) if file is not None else {}
+    return table if isinstance(table, dict) else {}
+
+
 def _choose_task(values: dict[str, object], source: Mapping[str, object], place: Callable[[str], str]) -> None:
     """Let a task that a later place names stand for a task file of an earlier one, and the other way round.
 

@@ -33,19 +33,31 @@ def serve(
 
         maia serve sandbox --max-sessions 50
     """
-    from maia.cli.config import ADDRESSES, for_servers, load_config  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, for_servers, load_config, table_of  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")
         raise typer.Exit
     if name not in ADDRESSES and name != "sandbox":
         raise CommandError(f"there is no server {name!r}; valid: {', '.join(ADDRESSES)}, sandbox")
-    settings = load_config({})
+    settings = load_config({"config": _value(context.args, "--config")})
+    own: list[str] = []
+    if settings.config_file is not None and _value(context.args, "--config") is None:
+        own += ["--config", str(settings.config_file)]
+    # Where the server itself is told to listen, in its table or its variable, that is meant.
+    told = _value(context.args, "--listen") or os.environ.get(f"MAIA_{name.upper()}_LISTEN")
+    if not told and "listen" not in table_of(name, settings.config_file):
+        own += ["--listen", settings.own_address(name)]
     module = "maia.sandbox.remote" if name == "sandbox" else f"maia.services.{name}"
-    listen = () if _has(context.args, "--listen") else ("--listen", settings.own_address(name))
     # The server takes this process's place: signals and exit code need no relay.
-    os.execve(sys.executable, [sys.executable, "-m", module, *listen, *context.args], for_servers())  # noqa: S606  # the program is our own
+    os.execve(sys.executable, [sys.executable, "-m", module, *own, *context.args], for_servers())  # noqa: S606  # the program is our own
 
 
-def _has(arguments: list[str], flag: str) -> bool:
-    return any(argument == flag or argument.startswith(f"{flag}=") for argument in arguments)
+def _value(arguments: list[str], flag: str) -> str | None:
+    """Return what a flag of the server's was given; None if it was not."""
+    for place, argument in enumerate(arguments):
+        if argument == flag and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.removeprefix(f"{flag}=")
+    return None
