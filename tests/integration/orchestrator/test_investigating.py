@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from maia.orchestrator import (
     read_task_file,
 )
 from maia.orchestrator.answers import Labels, Words
+from maia.orchestrator.clients import SERVER_NAMES
 from maia.orchestrator.errors import MissingKeyError, UnknownAgentError
 from maia.orchestrator.events import Event, Finished, RunStarted, Stopped, ToolCalled, UserMessage
 from maia.orchestrator.journal import FILE_NAME, JournalReader, JournalWriter
@@ -184,7 +185,7 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    where = {f"MAIA_{name.upper()}_ADDRESS": address for name, address in asdict(desk.addresses).items()}
+    where = {f"MAIA_{name.upper()}_ADDRESS": getattr(desk.addresses, name) for name in SERVER_NAMES}
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program], env={**os.environ, **where}, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -342,7 +343,8 @@ async def test_a_question_of_ones_own(desk: Desk, task: Callable[[], Any], folde
 
 
 async def test_the_scripted_agent_needs_nothing_but_servers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, address in asdict(desk.addresses).items():
+    for name in SERVER_NAMES:
+        address = getattr(desk.addresses, name)
         monkeypatch.setenv(f"MAIA_{name.upper()}_ADDRESS", address)
     (finding,) = await investigate(
         "scene-neurons", {"mono": [23]}, out=str(desk.folder), sandbox=SandboxSettings(desk.cache)
