@@ -146,7 +146,9 @@ class BatchRunner(Generic[_Item, _Ready, _Result]):
         memory = is_out_of_memory(error)
         if memory:
             release_memory()
-        if len(shares) == 1 or isinstance(error, CancelledError):  # nobody waits for any of them
+        if isinstance(error, CancelledError):  # nobody waits for any of them, or a deadline is about to pass
+            return [Failure(self.too_late())] * len(shares)
+        if len(shares) == 1:
             return [Failure(_out_of_memory(error) if memory else error)] * len(shares)
         half = len(shares) // 2
         if memory:

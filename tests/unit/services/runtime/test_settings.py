@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,11 @@ def test_names_may_be_listed_with_commas(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_switches_and_options() -> None:
     settings = load("--announce", "--end-with-stdin", "--drain-s", "2.5", "--listen", "unix:/tmp/x")
-    assert settings.options == ServerOptions("unix:/tmp/x", 2.5, announce=True, end_with_stdin=True)
+    options = ServerOptions("unix:/tmp/x", 2.5, announce=True, end_with_stdin=True)
+    assert replace(settings.options, access=options.access) == options
+    assert settings.options.access.certificates == frozenset(
+        {"orchestrator"}
+    )  # whose certificates may call, where there are any
 
 
 def test_settings_do_not_change() -> None:
@@ -66,7 +71,7 @@ def test_a_wrong_file_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "maia.toml"
     if text:
         path.write_text(text)
-    with pytest.raises(InvalidRequestError, match=r"listen_to|no table|cannot be used"):
+    with pytest.raises(InvalidRequestError, match=r"listen_to|no table|no TOML|cannot be read"):
         load("--config", str(path))
 
 
