@@ -44,7 +44,7 @@ async def test_a_round_is_one_trace_through_gateway_and_servers(addresses: Addre
     paths = Counter(path(span) for span in spans)
     assert paths[("round",)] == paths[("round", "chat")] >= 2
     drawn = ("round", "block", "tools.text2image", "GenerateImages", "GenerateImages")
-    for end in ((), ("wait",), ("batch",)):
+    for end in ((), ("batch",)):
         assert paths[drawn + end] >= 1
     roots = [span for span in spans if span.parent is None and span.name == "round"]
     assert len({span.context.trace_id for span in roots if span.context}) == len(roots)

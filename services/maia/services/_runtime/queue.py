@@ -318,11 +318,12 @@ class BatchQueue(Generic[_Item, _Ready, _Result]):
 
 
 def _trace(entries: Sequence[Entry[Any, Any]], begun: float, took: float) -> None:
-    """Show each call whose items were in a batch how long the first of them waited, and the batch."""
+    """Show each call whose items were in a batch that batch, and how long the first of them had waited for it."""
     calls = {id(entry.trace): entry for entry in reversed(entries) if entry.trace is not None}
     for entry in calls.values():
+        # One span, not two: each costs a tenth of a millisecond, with its way to the collector.
         about: dict[str, tracing.Value] = {"maia.model": entry.key.model, "maia.batch": len(entries)}
-        tracing.past("wait", entry.trace, entry.since, begun, about)
+        about["maia.wait_ms"] = round((begun - entry.since) * 1e3, 3)
         tracing.past("batch", entry.trace, begun, begun + took, about)
 
 
