@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
+from maia.wire.calls import readable
 from maia.wire.errors import (
     InvalidRequestError,
     MaiaError,
@@ -242,15 +242,7 @@ def _as_bytes(data: bytes) -> bytes:
 
 
 def _parsed(request: Any, read: Callable[[bytes], object] | None) -> object:  # noqa: ANN401  # bytes, or a stream
-    if read is None:
-        return request
-    try:
-        return read(request)
-    except DecodeError as error:
-        raise InvalidRequestError(
-            "the request is no message of this method; do client and server speak the same version?",
-            reason="REQUEST_MALFORMED",
-        ) from error
+    return request if read is None else readable(read)(request)
 
 
 def _names(context: _Context) -> list[str]:

@@ -81,7 +81,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             # A stream is read bit by bit, and whether a server is alive is answered however full it is.
             stream = kind.startswith("stream")
             held = None if stream or details.method.startswith(_QUIET) else self._held
-            read = _readable if stream else _received
+            read = readable if stream else _received
             return handler._replace(
                 request_deserializer=read(handler.request_deserializer),
                 **{kind: _wrapped(behaviour, details, held)},
@@ -107,11 +107,11 @@ class _Received:
         return self.request
 
 
-_Read: TypeAlias = Callable[[bytes], object]
+Read: TypeAlias = Callable[[bytes], object]
 
 
-def _readable(read: _Read) -> _Read:
-    """Read a message, or raise an error of ours, where the handler reads."""
+def readable(read: Read) -> Read:
+    """Return a reader that raises REQUEST_MALFORMED, an error of ours, for what is no message."""
 
     def reading(data: bytes) -> object:
         try:
@@ -125,12 +125,12 @@ def _readable(read: _Read) -> _Read:
     return reading
 
 
-def _received(read: _Read) -> Callable[[bytes], _Received]:
+def _received(read: Read) -> Callable[[bytes], _Received]:
     """Read a message before its handler runs, where an error would become a status of gRPC's and a stack in the log."""
 
     def receiving(data: bytes) -> _Received:
         try:
-            return _Received(_readable(read)(data), len(data))
+            return _Received(readable(read)(data), len(data))
         except InvalidRequestError as error:
             return _Received(error, len(data))
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from maia.wire.addresses import SERVER_ADDRESSES
 from maia.wire.errors import InvalidRequestError, PreconditionError
+from maia.wire.files import make_folder, write_together
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -89,10 +88,10 @@ def make_certificates(
     Raises:
         InvalidRequestError: CERTIFICATES_INVALID: a name or host that cannot be.
         PreconditionError: CA_UNUSABLE: half an authority, or one that has expired.
-        OSError: The folder cannot be written to.
+            Or FILE_UNWRITABLE; a pair stays as it was.
     """
     _check_names(hosts, clients)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     authority, ca_made = _authority(folder, ca_days)
     made = [ca_made]
     for name in (*SERVER_NAMES, ORCHESTRATOR, *dict.fromkeys(clients)):
@@ -154,8 +153,7 @@ class _Authority:
         key = _new_key()
         signed = self._sign(name, key, wanted, server=server, days=days)
         # First the key: a server that reads between the two sees that they do not belong together, and waits.
-        _write(key_file, _pem_of_key(key), mode=0o600)
-        _write(file, _pem(signed), mode=0o644)
+        write_together({key_file: (_pem_of_key(key), 0o600), file: (_pem(signed), 0o644)})
         return Made(name, file, wanted, signed.not_valid_after_utc, new=True)
 
     def _own(self, file: Path) -> x509.Certificate:
@@ -242,8 +240,7 @@ def _make_authority(file: Path, key_file: Path, days: int) -> None:
         .add_extension(_usage(signs=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(key_file, _pem_of_key(key), mode=0o600)
-    _write(file, _pem(certificate), mode=0o644)
+    write_together({key_file: (_pem_of_key(key), 0o600), file: (_pem(certificate), 0o644)})
 
 
 def _builder(name: str, key: EllipticCurvePrivateKey, issuer: x509.Name, until: dt.datetime) -> x509.CertificateBuilder:
@@ -314,20 +311,6 @@ def _read(file: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(file.read_bytes())
     except ValueError as error:
         raise PreconditionError(f"{file} holds no certificate in PEM", reason="CA_UNUSABLE") from error
-
-
-def _write(file: Path, data: bytes, *, mode: int) -> None:
-    """Put a file in place at once, with its mode from the beginning."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            os.fchmod(out.fileno(), mode)
-            out.write(data)
-            os.fsync(out.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _now() -> dt.datetime:

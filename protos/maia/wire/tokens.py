@@ -18,9 +18,9 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
+import stat
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -40,6 +40,7 @@ from maia.wire.errors import (
     PreconditionError,
     UnauthenticatedError,
 )
+from maia.wire.files import write_together
 from maia.wire.watching import Watch
 
 log = structlog.stdlib.get_logger("maia.tokens")
@@ -253,7 +254,7 @@ def add_principal(
 
     Raises:
         InvalidRequestError: TOKENS_INVALID: a name or scope that cannot be; the name is there already.
-        PreconditionError: TOKENS_INVALID: the file cannot be used; or `out` is there already.
+        PreconditionError: TOKENS_INVALID: the file cannot be used; or `out` is there already. FILE_UNWRITABLE.
     """
     if not _NAME.fullmatch(name):
         raise InvalidRequestError(
@@ -274,13 +275,8 @@ def add_principal(
         lines.append(f"expires = {expires.isoformat()}")
     before = tokens.read_text(encoding="utf-8") if tokens.exists() else ""
     gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
-    try:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(f"{token}\n")
-    except FileExistsError as error:
-        raise PreconditionError(
-            f"{out} is there already; a token is never overwritten", reason="TOKENS_INVALID"
-        ) from error
-    fresh = tokens.with_name(f".{tokens.name}.new")
-    fresh.write_text(before + gap + "\n".join(lines) + "\n", encoding="utf-8")
-    fresh.replace(tokens)
+    if out.exists():
+        raise PreconditionError(f"{out} is there already; a token is never overwritten", reason="TOKENS_INVALID")
+    written = before + gap + "\n".join(lines) + "\n"
+    mode = stat.S_IMODE(tokens.stat().st_mode) if tokens.exists() else 0o644
+    write_together({out: (f"{token}\n".encode(), 0o600), tokens: (written.encode(), mode)})

@@ -1,0 +1,56 @@
+"""Files that belong together, on a disk that has no room for the second."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from maia.wire.certificates import make_certificates
+from maia.wire.errors import PreconditionError
+from maia.wire.files import write_together
+from maia.wire.tokens import add_principal
+
+
+@pytest.fixture
+def room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def test_all_are_there_with_their_modes(tmp_path: Path) -> None:
+    write_together({tmp_path / "key": (b"k", 0o600), tmp_path / "pem": (b"p", 0o644)})
+    assert {path.name: (path.read_bytes(), path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {
+        "key": (b"k", 0o600),
+        "pem": (b"p", 0o644),
+    }
+
+
+def test_none_is_changed_where_one_has_no_room(tmp_path: Path, room_for_one: None) -> None:
+    (tmp_path / "key").write_bytes(b"before")
+    with pytest.raises(PreconditionError, match=r"pem cannot be written: No space left on device; nothing was changed"):
+        write_together({tmp_path / "key": (b"k", 0o600), tmp_path / "pem": (b"p", 0o644)})
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").read_bytes() == b"before"
+
+
+def test_a_full_disk_leaves_no_half_of_an_authority(tmp_path: Path, room_for_one: None) -> None:
+    with pytest.raises(PreconditionError, match=r"ca\.pem cannot be written"):
+        make_certificates(tmp_path / "certs", hosts={})
+    assert list((tmp_path / "certs").iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_token_that_nobody_knows(tmp_path: Path, room_for_one: None) -> None:
+    with pytest.raises(PreconditionError, match=r"tokens\.toml cannot be written"):
+        add_principal(tmp_path / "tokens.toml", "alice", ["subject"], tmp_path / "alice.token")
+    assert list(tmp_path.iterdir()) == []
