@@ -24,6 +24,8 @@ from maia.wire.watching import Watch
 
 log = structlog.stdlib.get_logger("maia.tls")
 
+_MAX_TOKEN_CHARS: Final = 4096  # more would not fit into the headers of a call, beside the rest
+
 _LOOK_S: Final = 1.0
 """How often a client looks whether its files have changed."""
 
@@ -327,8 +329,12 @@ def _contents(file: Path, reason: str) -> bytes:
 
 def _printable(token: str, where: str) -> str:
     token = token.strip()
-    if not token or not (token.isascii() and token.isprintable()) or " " in token:
-        raise PreconditionError(f"{where} holds no token: one line of printable ASCII", reason="TOKEN_UNREADABLE")
+    printable = token.isascii() and token.isprintable() and " " not in token
+    if not printable or not 0 < len(token) <= _MAX_TOKEN_CHARS:
+        raise PreconditionError(
+            f"{where} holds no token: one line of printable ASCII, of at most {_MAX_TOKEN_CHARS} characters",
+            reason="TOKEN_UNREADABLE",
+        )
     return token
 
 
