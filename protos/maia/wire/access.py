@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import structlog
 
-from maia.wire.calls import readable
+from maia.wire.calls import kind_of, readable
 from maia.wire.errors import (
     InvalidRequestError,
     MaiaError,
@@ -94,17 +94,14 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             return handler
         sent = dict(handler_call_details.invocation_metadata or ())
         call = _Call(self._access, self._shares, handler_call_details.method, sent.get("authorization"))
-        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            behaviour = getattr(handler, kind)
-            if behaviour is None:
-                continue
-            if kind.startswith("stream"):
-                return handler._replace(**{kind: _admitting(behaviour, call, None)})
-            return handler._replace(
-                request_deserializer=_as_bytes,
-                **{kind: _admitting(behaviour, call, handler.request_deserializer)},
-            )
-        return handler
+        kind = kind_of(handler)
+        behaviour = getattr(handler, kind)
+        if kind.startswith("stream"):
+            return handler._replace(**{kind: _admitting(behaviour, call, None)})
+        return handler._replace(
+            request_deserializer=_as_bytes,
+            **{kind: _admitting(behaviour, call, handler.request_deserializer)},
+        )
 
 
 @dataclass(frozen=True, slots=True)

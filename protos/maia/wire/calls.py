@@ -74,19 +74,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or (), self._metrics)
-        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            behaviour = getattr(handler, kind)
-            if behaviour is None:
-                continue
-            # A stream is read bit by bit, and whether a server is alive is answered however full it is.
-            stream = kind.startswith("stream")
-            held = None if stream or details.method.startswith(_QUIET) else self._held
-            read = readable if stream else _received
-            return handler._replace(
-                request_deserializer=read(handler.request_deserializer),
-                **{kind: _wrapped(behaviour, details, held)},
-            )
-        return handler
+        kind = kind_of(handler)
+        # A stream is read bit by bit, and whether a server is alive is answered however full it is.
+        stream = kind.startswith("stream")
+        held = None if stream or details.method.startswith(_QUIET) else self._held
+        read = readable if stream else _received
+        return handler._replace(
+            request_deserializer=read(handler.request_deserializer),
+            **{kind: _wrapped(getattr(handler, kind), details, held)},
+        )
+
+
+def kind_of(handler: _Handler) -> str:
+    """Return which of its four fields holds what a handler does: "unary_stream"."""
+    kinds = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+    return next(kind for kind in kinds if getattr(handler, kind) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,7 @@ def test_a_date_without_a_zone_is_utc() -> None:
 def test_a_token_file_without_a_token_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine").write_text(content)
     (tmp_path / "huge").write_text("a" * 4097)
-    with pytest.raises(PreconditionError, match="huge holds no token: .* at most 4096"):
+    with pytest.raises(PreconditionError, match=r"huge holds no token: .* at most 4096"):
         TokenSource(file=tmp_path / "huge").read()
     with pytest.raises(PreconditionError, match="holds no token"):
         TokenSource(file=tmp_path / "mine").read()
