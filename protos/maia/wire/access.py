@@ -111,7 +111,7 @@ class _Call:
     access: Access
     shares: _Shares
     method: str
-    authorization: object
+    authorization: object = field(repr=False)
 
     @contextmanager
     def admitted(self, context: _Context, size: int) -> Iterator[None]:

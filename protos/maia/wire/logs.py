@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
 from maia.wire.tracing import with_trace
 
 LogFormat = Literal["console", "json"]
+
+# structlog's defaults, in both forms, show the variables of every frame: tokens, keys and prompts among them.
+_STACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def configure_logs(*, level: str = "info", log_format: LogFormat = "console") -> None:
@@ -27,9 +30,11 @@ def configure_logs(*, level: str = "info", log_format: LogFormat = "console") ->
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[structlog.types.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_STACK), structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -205,7 +205,7 @@ class ClientIdentity:
     credentials: ClientCredentials
     encrypted: bool
     channel: grpc.ChannelCredentials | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     _watch: Watch = field(init=False)
     _looked: float = field(init=False)
 
