@@ -16,6 +16,13 @@ LogFormat = Literal["console", "json"]
 _STACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
+def _without_header(record: logging.LogRecord) -> bool:
+    """Take the bytes out of what gRPC says of a header that is no UTF-8: they may be a token with a typing error."""
+    if record.getMessage().startswith("Invalid encoding on "):
+        record.msg, record.args, record.exc_info = "a header that is no UTF-8", (), None
+    return True
+
+
 def configure_logs(*, level: str = "info", log_format: LogFormat = "console") -> None:
     """Send structlog's and the standard library's records to standard error in one form.
 
@@ -47,6 +54,7 @@ def configure_logs(*, level: str = "info", log_format: LogFormat = "console") ->
     root.handlers = [handler]
     # Libraries speak only when something is wrong: at DEBUG gRPC and asyncio would drown our own lines.
     root.setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_header)
     logging.getLogger("maia").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

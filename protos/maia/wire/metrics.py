@@ -19,7 +19,7 @@ class CallMetrics:
 
     Attributes:
         calls: Those that have ended, by their code, too.
-        seconds: From a call's first message to its answer; of a session's stream, its life.
+        seconds: From a call's beginning to its answer; of a session's stream, its life.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

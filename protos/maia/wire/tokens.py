@@ -41,7 +41,7 @@ from maia.wire.errors import (
     UnauthenticatedError,
 )
 from maia.wire.files import write_together
-from maia.wire.watching import Watch
+from maia.wire.watching import Watched
 
 log = structlog.stdlib.get_logger("maia.tokens")
 
@@ -77,6 +77,19 @@ class Quota:
             self.concurrent or default.concurrent,
             self.request_bytes or default.request_bytes,
         )
+
+    def check_size(self, size: int) -> None:
+        """Refuse a request that has too many bytes.
+
+        Raises:
+            InvalidRequestError: REQUEST_TOO_LARGE.
+        """
+        if self.request_bytes and size > self.request_bytes:
+            raise InvalidRequestError(
+                f"a request of {size} bytes; at most {self.request_bytes} are accepted from this client",
+                reason="REQUEST_TOO_LARGE",
+                metadata={"limit": str(self.request_bytes)},
+            )
 
 
 class Principal(BaseModel):
@@ -122,14 +135,12 @@ class TokenFile:
     """
 
     path: Path
-    _principals: Mapping[str, Principal] = field(init=False)
-    _watch: Watch = field(init=False)
+    _principals: Watched[dict[str, Principal]] = field(init=False)
     _looked: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._watch = Watch((self.path,))
         self._looked = time.monotonic()
-        self._principals = read_principals(self.path)
+        self._principals = Watched((self.path,), lambda: read_principals(self.path))
 
     def identify(self, authorization: object, scope: str | None) -> tuple[str, Principal]:
         """Return whose token came with a call.
@@ -143,15 +154,16 @@ class TokenFile:
             PermissionRefusedError: TOKEN_SCOPE.
         """
         self._look()
-        if not isinstance(authorization, str) or not authorization.startswith("Bearer "):
+        scheme, _, token = authorization.partition(" ") if isinstance(authorization, str) else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
             raise UnauthenticatedError(
-                "this server takes calls with a token only; set MAIA_TOKEN or --token-file to one that `maia token` "
+                "this server takes calls with one token only; set MAIA_TOKEN or --token-file to one that `maia token` "
                 "has made",
                 reason="TOKEN_MISSING",
             )
-        digest = hash_of(authorization.removeprefix("Bearer ").strip())
+        digest = hash_of(token.strip())
         found: tuple[str, Principal] | None = None
-        for name, principal in self._principals.items():  # all of them, so that the time says nothing
+        for name, principal in self._principals.current.items():  # all of them, so that the time says nothing
             if hmac.compare_digest(digest, principal.sha256):
                 found = name, principal
         if found is None:
@@ -165,9 +177,8 @@ class TokenFile:
             return
         self._looked = now
         try:
-            if self._watch.changed():
-                self._principals = read_principals(self.path)
-                log.info("tokens read again", file=str(self.path), principals=len(self._principals))
+            if self._principals.look():
+                log.info("tokens read again", file=str(self.path), principals=len(self._principals.current))
         except MaiaError as error:
             log.warning("the new tokens are not taken, the earlier ones stay in force", why=error.message)
 
@@ -193,7 +204,7 @@ def read_principals(path: Path) -> dict[str, Principal]:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise refused(error.strerror or str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise refused(f"no TOML: {error}") from error
     entries = table.pop("principals", {})
     if table or not isinstance(entries, dict):

@@ -238,9 +238,9 @@ async def test_with_certificates_any_address_is_bound(certs: Path) -> None:
 
 def test_one_file_without_the_others_is_refused(certs: Path) -> None:
     settings = load_settings(ServerSettings, "subject", ["--tls-cert", str(certs / "subject.pem")], program="x")
-    with pytest.raises(InvalidRequestError, match="tls_key and tls_client_ca is missing"):
+    with pytest.raises(InvalidRequestError, match="tls_key and tls_client_ca are missing"):
         _ = settings.options
-    with pytest.raises(InvalidRequestError, match="tls_ca and tls_cert is missing"):
+    with pytest.raises(InvalidRequestError, match="tls_ca and tls_cert are missing"):
         ClientCredentials.of(None, None, certs / "subject-key.pem")
 
 
