@@ -99,7 +99,7 @@ class Principal(BaseModel):
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     scopes: Annotated[tuple[str, ...], Field(min_length=1)]
-    requests_per_s: Annotated[float, Field(ge=0)] = 0.0
+    requests_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     concurrent: Annotated[int, Field(ge=0)] = 0
     request_mb: Annotated[int, Field(ge=0)] = 0
     expires: dt.datetime | None = None
@@ -280,7 +280,10 @@ def add_principal(
     try:
         Principal.model_validate({**entry, "expires": expires})
     except ValidationError as error:
-        raise InvalidRequestError(f"{error.errors()[0]['msg']}", reason="TOKENS_INVALID") from None
+        first = error.errors()[0]
+        raise InvalidRequestError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r:.80}", reason="TOKENS_INVALID"
+        ) from None
     lines = [f"[principals.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     if expires is not None:
         lines.append(f"expires = {expires.isoformat()}")

@@ -289,3 +289,22 @@ def test_every_service_has_a_scope_and_grpcs_own_have_none() -> None:
     assert scope_of("/maia.subject.v1.SubjectService/ListSubjects") == "subject"
     assert scope_of("maia.execution.v1.ExecutionService") == "sandbox"
     assert scope_of("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo") is None
+
+
+@pytest.mark.parametrize(
+    ("scopes", "quota", "said"),
+    [
+        ((), {}, "scopes: .*at least 1 item"),
+        (("subject",), {"requests_per_s": float("inf")}, "requests_per_s: .*finite number"),
+        (("subject",), {"concurrent": -1}, "concurrent: .*greater than or equal to 0, not -1"),
+    ],
+)
+def test_an_entry_that_cannot_be_leaves_the_file_as_it_was(
+    file: Path, scopes: tuple[str, ...], quota: dict[str, float], said: str
+) -> None:
+    token_of(file, "alice")
+    before = file.read_text()
+    with pytest.raises(InvalidRequestError, match=said):
+        token_of(file, "bob", scopes, quota=quota)
+    assert file.read_text() == before
+    assert not file.with_name("bob.token").exists()
