@@ -87,7 +87,7 @@ class ServerCredentials:
         files = (self.client_ca, self.certificate, self.key)
         watched = Watched(files, lambda: read_pem(*files))
         pem = watched.current
-        log.info("certificate in force", file=str(self.certificate), until=_moment(pem.until))
+        log.info("certificate in force", file=str(self.certificate), until=moment(pem.until))
 
         def renewed() -> grpc.ServerCertificateConfiguration | None:
             # gRPC calls this in threads of its own, and what it raises would be lost.
@@ -98,7 +98,7 @@ class ServerCredentials:
                 log.warning("the new certificate is not taken, the earlier one stays in force", why=error.message)
                 return None
             fresh = watched.current
-            log.info("certificate renewed", file=str(self.certificate), until=_moment(fresh.until))
+            log.info("certificate renewed", file=str(self.certificate), until=moment(fresh.until))
             return _configuration(fresh)
 
         return grpc.dynamic_ssl_server_credentials(
@@ -303,14 +303,14 @@ def _check_dates(file: Path, since: dt.datetime, until: dt.datetime) -> None:
     if now >= until:
         raise _refused(
             file,
-            f"the certificate {file} has expired, on {_moment(until)}, and it is {_moment(now)} here; renew it, with "
+            f"the certificate {file} has expired, on {moment(until)}, and it is {moment(now)} here; renew it, with "
             "`maia certs DIR` where that made it",
             "TLS_CERTIFICATE_EXPIRED",
         )
     if now < since:
         raise _refused(
             file,
-            f"the certificate {file} is not valid yet: from {_moment(since)}, and it is {_moment(now)} here; are the "
+            f"the certificate {file} is not valid yet: from {moment(since)}, and it is {moment(now)} here; are the "
             "clocks apart?",
             "TLS_CERTIFICATE_NOT_YET_VALID",
         )
@@ -358,5 +358,6 @@ def _refused(file: Path, message: str, reason: str) -> PreconditionError:
     return PreconditionError(message, reason=reason, metadata={"file": str(file)})
 
 
-def _moment(moment: dt.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def moment(when: dt.datetime) -> str:
+    """Return a moment as messages tell it."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
