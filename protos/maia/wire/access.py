@@ -164,13 +164,13 @@ class _Call:
         """
         self._check_certificate(names)
         name, principal = self._identified(names)
+        if name:
+            _CLIENT.set(name)
+            structlog.contextvars.bind_contextvars(client=name)
         # Without any proof of who they are, clients are told apart by their machine.
         share = self.shares.of(name or _machine(context))
         quota = (principal.quota if principal else Quota()).within(self.access.quota)
         share.admit(quota)
-        if name:
-            _CLIENT.set(name)
-            structlog.contextvars.bind_contextvars(client=name)
         return share, quota
 
     async def _while_admitted(
