@@ -66,7 +66,7 @@ async def test_the_command_line_shows_its_certificate_and_its_token(tmp_path: Pa
         code, out, err = await maia(*at, *client_flags(certs), "--token-file", str(tmp_path / "alice"))
         assert code == 0, err
         for arguments, said in (
-            (client_flags(certs), "takes calls with a token only"),
+            (client_flags(certs), "takes calls with one token only"),
             ([*client_flags(certs), "--token-file", str(tmp_path / "editor")], "is for editing, not for subject"),
             (client_flags(certs, "editing"), "certificate of editing may not call here"),
             (client_flags(made(tmp_path / "foreign")), "not to be trusted"),
