@@ -29,6 +29,9 @@ REQUESTS_AT_ONCE: Final = 8
 REQUEST_S: Final = 120.0
 """How long a request may take to come, from its turn on."""
 
+HANDSHAKE_S: Final = 10.0
+"""How long whoever connects to a server may take to show a certificate."""
+
 MAX_STREAMS: Final = 1_000
 """Most calls at a time on one connection; a client keeps what is more until one has ended."""
 

@@ -35,6 +35,7 @@ from maia.wire.errors import PreconditionError
 from maia.wire.limits import (
     CONNECTION_GRACE_S,
     DRAIN_S,
+    HANDSHAKE_S,
     MAX_HELD_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_METADATA_BYTES,
@@ -53,6 +54,8 @@ _OPTIONS: Final = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
+    # Whoever connects and says nothing holds a descriptor; the default is two minutes.
+    ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_S * 1e3)),
     # Otherwise gRPC takes 4 MiB of each stream before anybody reads from it; now 64 KiB, and of a request all once it
     # is read.
     ("grpc.http2.bdp_probe", 0),

@@ -20,11 +20,13 @@ from tests.unit.wire.lab import client_of, days_ago, logged, made, naming, serve
 
 from maia.generation.v1 import generation_pb2 as pb
 from maia.generation.v1 import generation_pb2_grpc
+from maia.wire import server as server_module
 from maia.wire import tls
 from maia.wire.access import Access
 from maia.wire.certificates import make_certificates
 from maia.wire.channels import open_channel, wait_until_serving
 from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError, UnauthenticatedError, UnavailableError
+from maia.wire.limits import HANDSHAKE_S
 from maia.wire.server import RunningServer, ServerOptions, running
 from maia.wire.settings import ServerSettings, load_settings
 from maia.wire.status import translated
@@ -313,3 +315,15 @@ async def test_why_nobody_answers_is_told(certs: Path, address: str, why: str) -
 async def test_nobody_is_called_at_port_0() -> None:
     with pytest.raises(InvalidRequestError, match=r"nobody can be called at 127\.0\.0\.1:0"):
         open_channel("127.0.0.1:1,127.0.0.1:0")
+
+
+async def test_who_connects_and_shows_nothing_is_hung_up_on(certs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "grpc.server_handshake_timeout_ms"
+    assert dict(server_module._OPTIONS)[name] == HANDSHAKE_S * 1e3
+    quick = tuple((option, 100 if option == name else value) for option, value in server_module._OPTIONS)
+    monkeypatch.setattr(server_module, "_OPTIONS", quick)
+    async with running([naming()], ServerOptions(credentials=server_of(certs), access=SECURE)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.address.rpartition(":")[2]))
+        async with asyncio.timeout(8):  # less than what it is without the option
+            assert await reader.read() == b""
+        writer.close()
