@@ -25,6 +25,8 @@ def make_folder(folder: Path) -> None:
 def write_together(files: Mapping[Path, tuple[bytes, int]]) -> None:
     """Write files beside their places, and move them there when all are on the disk.
 
+    What root replaces stays its owner's, who would not be able to read it otherwise.
+
     Args:
         files: What each holds, and its mode, which it has from the beginning.
 
@@ -39,6 +41,9 @@ def write_together(files: Mapping[Path, tuple[bytes, int]]) -> None:
             fresh[file] = Path(name)
             with os.fdopen(descriptor, "wb") as out:
                 os.fchmod(out.fileno(), mode)
+                if os.geteuid() == 0 and file.exists():
+                    before = file.lstat()
+                    os.fchown(out.fileno(), before.st_uid, before.st_gid)
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())

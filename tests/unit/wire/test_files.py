@@ -36,6 +36,18 @@ def test_all_are_there_with_their_modes(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_replaces_stays_its_owners(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.toml"
+    add_principal(tokens, "alice", ["subject"], tmp_path / "alice.token")
+    tokens.chmod(0o600)
+    os.chown(tokens, 65534, 65533)
+    add_principal(tokens, "bob", ["subject"], tmp_path / "bob.token")
+    found = tokens.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, 0o600)
+    assert (tmp_path / "bob.token").stat().st_uid == 0
+
+
 def test_none_is_changed_where_one_has_no_room(tmp_path: Path, room_for_one: None) -> None:
     (tmp_path / "key").write_bytes(b"before")
     with pytest.raises(PreconditionError, match=r"pem cannot be written: No space left on device; nothing was changed"):
