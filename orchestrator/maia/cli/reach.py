@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import stat
 import time
+from pathlib import Path
 from typing import Final
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -84,7 +86,18 @@ def certificate_rows(config: Config) -> list[Row]:
             rows.append(Row(CERTIFICATES, "bad", error.message))
         else:
             rows.append(Row(CERTIFICATES, "good", f"a token is in {where}"))
-    return rows
+    secrets = [config.tls_key, config.token_file if config.token is None else None]
+    return [*rows, *(row for file in secrets if file is not None for row in _open_to_others(file))]
+
+
+def _open_to_others(file: Path) -> list[Row]:
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return []  # told where it is read
+    if not mode & stat.S_IROTH:
+        return []
+    return [Row(CERTIFICATES, "note", f"every user of this machine can read {file}: chmod 600 {file}")]
 
 
 async def _replica(name: str, address: str, config: Config, *, named: bool) -> list[Row]:

@@ -115,6 +115,7 @@ def test_our_own_certificate_and_token_are_checked(tmp_path: Path) -> None:
     old = made(tmp_path / "old", ago=20, days=5)
     token = tmp_path / "token"
     token.write_text("maia_secret\n")
+    token.chmod(0o600)
     rows = certificate_rows(config(**secured(certs), token_file=token))
     assert [row.mark for row in rows] == ["good", "good"]
     assert rows[1].detail == f"a token is in {token}"
@@ -129,3 +130,15 @@ async def test_a_sandbox_host_that_is_down_is_left_to_the_row_of_its_tier() -> N
     assert await sandbox_host_rows(config()) == []
     assert await sandbox_host_rows(config(sandbox_address=NOBODY)) == []
     assert reach.SANDBOX == "sandbox"
+
+
+def test_secrets_that_everybody_can_read_are_worth_knowing(tmp_path: Path) -> None:
+    certs = made(tmp_path / "certs")
+    token = tmp_path / "token"
+    token.write_text("maia_x")
+    token.chmod(0o644)
+    settings = config(token_file=token, **secured(certs))
+    (note,) = [row for row in certificate_rows(settings) if row.mark == "note"]
+    assert note.detail == f"every user of this machine can read {token}: chmod 600 {token}"
+    token.chmod(0o640)
+    assert [row.mark for row in certificate_rows(settings)] == ["good", "good"]
