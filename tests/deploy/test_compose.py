@@ -51,6 +51,19 @@ def test_the_sandbox_host_meets_orchestrators_alone() -> None:
     assert COMPOSE["networks"]["sandbox"]["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true"
 
 
+def test_whoever_runs_the_orchestrator_has_everyone_started() -> None:
+    """`docker compose run orchestrator ...` starts what it depends on, and nothing else."""
+    orchestrator = SERVICES["orchestrator"]
+    assert set(orchestrator["depends_on"]) == {*ADDRESSES, "sandbox", "certs"}
+    assert orchestrator["depends_on"]["certs"] == {"condition": "service_healthy"}
+    # It takes the words of `maia`, as the image does, once all answer.
+    waits, name = orchestrator["entrypoint"][2:]
+    assert {f"{one}:7400" for one in (*ADDRESSES, "sandbox")} <= set(waits.replace(";", "").split())
+    assert waits.endswith('exec maia "$$@"')
+    assert name == "maia"
+    assert orchestrator["command"][0] == "run"
+
+
 def test_only_the_sandbox_host_has_another_profile() -> None:
     profiled = {name for name, service in SERVICES.items() if any("seccomp" in one for one in service["security_opt"])}
     assert profiled == {"sandbox"}
