@@ -25,6 +25,7 @@ def test_all_parts_are_there() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_container_has_nothing_that_it_does_not_need(name: str) -> None:
     service = SERVICES[name]
+    assert service["pull_policy"] == "never"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
