@@ -39,8 +39,12 @@ def test_a_container_holds_its_own_certificate_only(name: str) -> None:
     assert tls == [f"tls-{name}:/etc/maia/tls:ro"]
 
 
-def test_no_network_leads_outside() -> None:
-    assert all(network["internal"] for network in COMPOSE["networks"].values())
+def test_no_network_leads_outside_or_to_the_machine_or_into_the_other() -> None:
+    for network in COMPOSE["networks"].values():
+        assert network["internal"]
+        assert network["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true"
+    # A machine with Docker forwards packets, and so does any container on two networks.
+    assert SERVICES["orchestrator"]["sysctls"] == {"net.ipv4.ip_forward": 0}
     assert SERVICES["certs"]["network_mode"] == "none"
 
 
@@ -49,7 +53,6 @@ def test_the_sandbox_host_meets_orchestrators_alone() -> None:
     assert on_its_network == {"sandbox", "orchestrator"}
     assert SERVICES["sandbox"]["networks"] == ["sandbox"]
     assert SERVICES["sandbox"]["dns"] == "127.0.0.1"
-    assert COMPOSE["networks"]["sandbox"]["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true"
 
 
 def test_whoever_runs_the_orchestrator_has_everyone_started() -> None:
