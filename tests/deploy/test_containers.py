@@ -1,7 +1,7 @@
 """The images, built and started: a demo run over TLS, a server killed in the middle, and no way out of the sandbox.
 
-`make deploy-test` runs these; they take minutes, and need a Docker engine, docker-compose and the images with the tag
-that MAIA_TEST_IMAGES names.
+`make deploy-test` and CI run these; they need a Docker engine, docker-compose and the images with the tag that
+MAIA_TEST_IMAGES names.
 """
 
 from __future__ import annotations
