@@ -42,6 +42,11 @@ _APART_S: Final = 60.0
 _SOON: Final = dt.timedelta(days=14)
 
 
+def servers_are_elsewhere(config: Config) -> bool:
+    """Whether the settings name every server, so that none is to be started here."""
+    return {f"{name}_address" for name in SERVER_NAMES} <= config.model_fields_set
+
+
 async def server_rows(config: Config) -> list[Row]:
     """Return rows on each replica of each server, and on the sandbox host where the settings name one."""
     asked = [
