@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from maia.wire.addresses import Address, split_addresses
 from maia.wire.errors import PreconditionError, UnauthenticatedError, UnavailableError
+from maia.wire.keepalive import client_keepalive
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from maia.wire.refusal import refusal
 from maia.wire.replicas import ReplicatedChannel
@@ -80,8 +81,7 @@ def _open(address: Address, credentials: ClientCredentials | None, *, replica: b
         ("grpc.service_config", _service_config(every_record=address.resolve, replica=replica)),
         # gRPC would send even loopback traffic through the machine's http_proxy.
         ("grpc.enable_http_proxy", 0),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        *client_keepalive(),
         # The default waits a second before it tries a server again that was still starting.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5_000),
