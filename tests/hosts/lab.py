@@ -170,14 +170,8 @@ class Lab:
     def run(self, out: str, units: Sequence[int], **settings: str) -> subprocess.Popen[str]:
         """Begin a run of units that are investigated at once."""
         which = f"--units=mono={','.join(map(str, units))}"
-        flags = (
-            "--model=scene-neurons",
-            which,
-            f"--jobs={len(units)}",
-            "--agent=scripted",
-            f"--out={self.folder / out}",
-        )
-        return self.command(out, "run", *flags, **settings)
+        flags = ("--model=scene-neurons", which, f"--jobs={len(units)}", "--agent=scripted", "--max-rounds=3")
+        return self.command(out, "run", *flags, f"--out={self.folder / out}", **settings)
 
     def calls(self, server: str, method: str) -> int:
         """Return how many calls a server has answered, in any way."""

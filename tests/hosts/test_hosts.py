@@ -24,7 +24,7 @@ from maia.orchestrator.events import Finished, Resumed, Stopped, ToolCalled, Too
 from maia.orchestrator.journal import JournalReader
 
 HOSTS: Final = ("subject1", "subject2", "sandbox")
-UNITS: Final = (12, 13, 14)
+UNITS: Final = (12, 13)
 TOLERANCE: Final = 0.01
 """Of activations, which are rounded to two decimals: what shares a batch changes a float's last bits."""
 

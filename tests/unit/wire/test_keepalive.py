@@ -46,6 +46,12 @@ class Slow(generation_pb2_grpc.GenerationServiceServicer):
             raise
         return generation_pb2.GenerateImagesResponse()
 
+    @override
+    async def GetGenerator(
+        self, request: generation_pb2.GetGeneratorRequest, context: object
+    ) -> generation_pb2.GetGeneratorResponse:
+        raise NotImplementedError
+
 
 class Pipe:
     """Passes on what comes, or swallows it and takes no other connection."""

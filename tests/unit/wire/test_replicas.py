@@ -160,6 +160,12 @@ class Full(generation_pb2_grpc.GenerationServiceServicer):
             raise self._error
         return generation_pb2.GetGeneratorResponse()
 
+    @override
+    async def GenerateImages(
+        self, request: generation_pb2.GenerateImagesRequest, context: object
+    ) -> generation_pb2.GenerateImagesResponse:
+        raise NotImplementedError
+
 
 @asynccontextmanager
 async def full(*servicers: Full) -> AsyncIterator[generation_pb2_grpc.GenerationServiceAsyncStub]:
