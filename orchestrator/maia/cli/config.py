@@ -47,6 +47,9 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The variable of each key: the vendors', and the token for our own servers."""
 
+_OF_VENDORS: Final = ("generation", "editing", "description")
+"""Servers that may have a vendor do their work."""
+
 FILE: Final = Path("maia.toml")
 _LIMITS: Final = Limits()
 
@@ -236,13 +239,23 @@ def load_config(flags: Mapping[str, object], environment: Mapping[str, str] | No
 
 def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for processes that need no key, which is every process but this one."""
-    return {name: value for name, value in for_servers(environment).items() if name not in KEYS.values()}
+    return environment_of(None, environment)
 
 
-def for_servers(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment without what is meant for this command's own standard error."""
+def environment_of(server: str | None, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a server, without what is meant for this command's own standard error.
+
+    Args:
+        server: Its name: only one that asks vendors gets their keys, and none gets our token, which is a client's.
+        environment: Instead of the process's.
+    """
     environment = os.environ if environment is None else environment
-    return {name: value for name, value in environment.items() if (name, value) != QUIET_GRPC}
+    kept = {name for name in KEYS.values() if name != KEYS["token"]} if server in _OF_VENDORS else set()
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name, value) != QUIET_GRPC and (name in kept or name not in KEYS.values())
+    }
 
 
 def table_of(server: str, file: Path | None) -> Mapping[str, object]:

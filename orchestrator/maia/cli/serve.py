@@ -33,7 +33,7 @@ def serve(
 
         maia serve sandbox --max-sessions 50
     """
-    from maia.cli.config import ADDRESSES, for_servers, load_config, table_of  # pydantic only when it is needed
+    from maia.cli.config import ADDRESSES, environment_of, load_config, table_of  # pydantic only when it is needed
 
     if name in ("-h", "--help", ""):
         sys.stdout.write(context.get_help() + "\n")
@@ -50,7 +50,7 @@ def serve(
         own += ["--listen", settings.own_address(name)]
     module = "maia.sandbox.remote" if name == "sandbox" else f"maia.services.{name}"
     # The server takes this process's place: signals and exit code need no relay.
-    os.execve(sys.executable, [sys.executable, "-m", module, *own, *context.args], for_servers())  # noqa: S606  # the program is our own
+    os.execve(sys.executable, [sys.executable, "-m", module, *own, *context.args], environment_of(name))  # noqa: S606  # the program is our own
 
 
 def _value(arguments: list[str], flag: str) -> str | None:

@@ -6,26 +6,25 @@ asked with any certificate of its CA, and without a token: probes have none.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
 
-from maia.wire.calls import kind_of, readable
-from maia.wire.errors import (
-    InvalidRequestError,
-    MaiaError,
-    OverloadedError,
-    PermissionRefusedError,
-)
+from maia.wire.calls import kind_of
+from maia.wire.errors import MaiaError, OverloadedError, PermissionRefusedError
+from maia.wire.limits import REQUESTS_AT_ONCE
+from maia.wire.requests import Held, Read, only_request, parsed
 from maia.wire.tokens import SCOPES, Principal, Quota, TokenFile
 
 _Handler = Any
@@ -77,11 +76,18 @@ class Access:
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses who may not call, before their request is deserialised."""
+    """Refuses who may not call before any of their request is read, then reads it.
 
-    def __init__(self, access: Access) -> None:
+    Args:
+        access: Who may call.
+        most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
+            have more.
+    """
+
+    def __init__(self, access: Access, most_bytes: int) -> None:
         self._access = access
         self._shares = _Shares()
+        self._held = Held(most_bytes)
 
     async def intercept_service(
         self,
@@ -90,18 +96,18 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     ) -> _Handler | None:
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(_OPEN):
-            return handler
-        sent = dict(handler_call_details.invocation_metadata or ())
-        call = _Call(self._access, self._shares, handler_call_details.method, sent.get("authorization"))
+        if handler is None:
+            return None
+        sent = [value for key, value in handler_call_details.invocation_metadata or () if key == "authorization"]
+        call = _Call(self._access, self._shares, self._held, handler_call_details.method, tuple(sent))
         kind = kind_of(handler)
-        behaviour = getattr(handler, kind)
-        if kind.startswith("stream"):
-            return handler._replace(**{kind: _admitting(behaviour, call, None)})
+        request, _, response = kind.partition("_")
+        one = handler.request_deserializer if request == "unary" else None
         return handler._replace(
-            request_deserializer=_as_bytes,
-            **{kind: _admitting(behaviour, call, handler.request_deserializer)},
-        )
+            request_streaming=True,
+            request_deserializer=partial(parsed, handler.request_deserializer) if one is None else _as_bytes,
+            **{kind: None},
+        )._replace(**{f"stream_{response}": _admitting(getattr(handler, kind), call, one)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,38 +116,80 @@ class _Call:
 
     access: Access
     shares: _Shares
+    held: Held
     method: str
-    authorization: object
+    authorization: tuple[object, ...] = field(repr=False)
 
-    @contextmanager
-    def admitted(self, context: _Context, size: int) -> Iterator[None]:
-        """Count a call as its client's while it is answered.
+    @asynccontextmanager
+    async def request(
+        self, requests: AsyncIterator[Any], context: _Context, read: Read | None
+    ) -> AsyncIterator[object]:
+        """Admit a call, and give what its handler takes: its request, or its stream.
+
+        Args:
+            requests: What the client sends.
+            context: Of the call.
+            read: Reads the one request; None for a stream.
+
+        Raises:
+            MaiaError: As `_admit`, `only_request`, `Quota.check_size`, `Held.holding` and `parsed`.
+        """
+        names = _names(context)
+        if self.method.startswith(_OPEN):
+            # However full the server is, and whoever else asks.
+            share = self.shares.of(f"health {names[0] if names else _machine(context)}")
+            yield requests if read is None else parsed(read, await only_request(requests, share.turns))
+            return
+        with self._refusing(names, context):
+            share, quota = self._admit(names, context)
+        share.calls += 1
+        try:
+            if read is None:
+                yield self._while_admitted(requests, names, context)
+                return
+            data = await only_request(requests, share.turns)
+            with self._refusing(names, context):
+                quota.check_size(len(data))
+            with self.held.holding(len(data)):
+                yield parsed(read, data)
+        finally:
+            share.calls -= 1
+
+    def _admit(self, names: list[str], context: _Context) -> tuple[_Share, Quota]:
+        """Return what a client takes and may take.
 
         Raises:
             UnauthenticatedError, PermissionRefusedError: See `TokenFile.identify`; CLIENT_NOT_ALLOWED.
             OverloadedError: CLIENT_TOO_FAST or CLIENT_TOO_BUSY.
-            InvalidRequestError: REQUEST_TOO_LARGE.
         """
-        names = _names(context)
-        try:
-            self._check_certificate(names)
-            name, principal = self._identified(names)
-            # Without any proof of who they are, clients are told apart by their machine.
-            share = self.shares.of(name or context.peer().rpartition(":")[0])
-            quota = (principal.quota if principal else Quota()).within(self.access.quota)
-            share.admit(quota, size)
-        except MaiaError as error:
-            client = error.metadata.get("client") or (names[0] if names else "")
-            log.warning("refused", reason=error.reason, client=client, peer=context.peer(), method=self.method)
-            raise
+        self._check_certificate(names)
+        name, principal = self._identified(names)
         if name:
             _CLIENT.set(name)
             structlog.contextvars.bind_contextvars(client=name)
-        share.calls += 1
+        # Without any proof of who they are, clients are told apart by their machine.
+        share = self.shares.of(name or _machine(context))
+        quota = (principal.quota if principal else Quota()).within(self.access.quota)
+        share.admit(quota)
+        return share, quota
+
+    async def _while_admitted(
+        self, requests: AsyncIterator[object], names: list[str], context: _Context
+    ) -> AsyncIterator[object]:
+        """Pass on a stream, which may last for hours, as long as its token is good."""
+        async for request in requests:
+            with self._refusing(names, context):
+                self._identified(names)
+            yield request
+
+    @contextmanager
+    def _refusing(self, names: list[str], context: _Context) -> Iterator[None]:
         try:
             yield
-        finally:
-            share.calls -= 1
+        except MaiaError as error:
+            client = error.metadata.get("client") or authenticated_client() or (names[0] if names else "")
+            log.warning("refused", reason=error.reason, client=client, peer=context.peer(), method=self.method)
+            raise
 
     def _check_certificate(self, names: list[str]) -> None:
         allowed = self.access.certificates
@@ -158,7 +206,9 @@ class _Call:
     def _identified(self, names: list[str]) -> tuple[str, Principal | None]:
         if self.access.tokens is None:
             return (names[0] if names else ""), None
-        return self.access.tokens.identify(self.authorization, scope_of(self.method))
+        # Of two, a proxy and we might each believe another.
+        one = self.authorization[0] if len(self.authorization) == 1 else None
+        return self.access.tokens.identify(one, scope_of(self.method))
 
 
 @dataclass(slots=True)
@@ -168,14 +218,9 @@ class _Share:
     calls: int = 0
     saved: float = math.inf
     since: float = field(default_factory=time.monotonic)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REQUESTS_AT_ONCE))
 
-    def admit(self, quota: Quota, size: int) -> None:
-        if quota.request_bytes and size > quota.request_bytes:
-            raise InvalidRequestError(
-                f"a request of {size} bytes; at most {quota.request_bytes} are accepted from this client",
-                reason="REQUEST_TOO_LARGE",
-                metadata={"limit": str(quota.request_bytes)},
-            )
+    def admit(self, quota: Quota) -> None:
         if quota.concurrent and self.calls >= quota.concurrent:
             raise OverloadedError(
                 f"{self.calls} calls of this client are being answered, as many as may be; ask again in "
@@ -210,26 +255,27 @@ class _Shares:
         share = self._shares.setdefault(client, _Share())
         self._shares.move_to_end(client)
         if len(self._shares) > _REMEMBERED:
-            oldest = next(iter(self._shares))
-            if not self._shares[oldest].calls:
-                del self._shares[oldest]
+            # Not simply the oldest: a session that lasts for hours would keep all that came after it.
+            idle = next((name for name, one in self._shares.items() if not one.calls and name != client), None)
+            if idle is not None:
+                del self._shares[idle]
         return share
 
 
-def _admitting(behaviour: _Behaviour, call: _Call, read: Callable[[bytes], object] | None) -> _Behaviour:
+def _admitting(behaviour: _Behaviour, call: _Call, read: Read | None) -> _Behaviour:
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.
     if inspect.isasyncgenfunction(behaviour):
 
-        async def stream(request: Any, context: _Context) -> AsyncIterator[object]:  # noqa: ANN401
-            with call.admitted(context, len(request) if read else 0):
-                async for message in behaviour(_parsed(request, read), context):
+        async def stream(requests: Any, context: _Context) -> AsyncIterator[object]:  # noqa: ANN401
+            async with call.request(requests, context, read) as request:
+                async for message in behaviour(request, context):
                     yield message
 
         return stream
 
-    async def single(request: Any, context: _Context) -> object:  # noqa: ANN401
-        with call.admitted(context, len(request) if read else 0):
-            return await behaviour(_parsed(request, read), context)
+    async def single(requests: Any, context: _Context) -> object:  # noqa: ANN401
+        async with call.request(requests, context, read) as request:
+            return await behaviour(request, context)
 
     return single
 
@@ -238,8 +284,8 @@ def _as_bytes(data: bytes) -> bytes:
     return data
 
 
-def _parsed(request: Any, read: Callable[[bytes], object] | None) -> object:  # noqa: ANN401  # bytes, or a stream
-    return request if read is None else readable(read)(request)
+def _machine(context: _Context) -> str:
+    return str(context.peer()).rpartition(":")[0]
 
 
 def _names(context: _Context) -> list[str]:

@@ -54,16 +54,21 @@ class Address:
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             path = path.removeprefix("//") if path.startswith("///") else path
-            if not path.startswith("/") or path.startswith("//") or len(path.encode()) > _MAX_SOCKET_PATH:
+            long = len(path.encode("utf-8", "surrogateescape")) > _MAX_SOCKET_PATH
+            # gRPC takes a percent sign and what follows for one character.
+            if not path.startswith("/") or path.startswith("//") or "%" in path or long:
                 raise _invalid(
-                    text, f"a socket is an absolute path of at most {_MAX_SOCKET_PATH} bytes, unix:/run/x.sock"
+                    text,
+                    f"a socket is an absolute path of at most {_MAX_SOCKET_PATH} bytes without %, unix:/run/x.sock",
                 )
             return cls(socket=Path(path))
         resolve = text.startswith("dns:///")
         host, colon, port = text.removeprefix("dns:///").rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not colon or not bare or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        if not colon or not bare or not (port.isascii() and port.isdecimal()):
             raise _invalid(text, "expected host:port, unix:/path or dns:///host:port")
+        if len(port) > 5 or int(port) > 65535:
+            raise _invalid(text, "ports end at 65535")
         if "/" in bare or (":" in bare and bare == host):
             raise _invalid(text, "expected host:port with an IPv6 host in brackets, [::1]:7000")
         return cls(host=bare, port=int(port), resolve=resolve)

@@ -6,17 +6,15 @@ import asyncio
 import inspect
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
 from maia.wire import tracing
-from maia.wire.errors import InternalError, InvalidRequestError, MaiaError, OverloadedError
+from maia.wire.errors import InternalError, MaiaError
 from maia.wire.metrics import CallMetrics
 from maia.wire.status import to_status
 
@@ -31,7 +29,6 @@ CALL_IDS: Final = ("run", "session", "call")
 _QUIET: Final = ("/grpc.health.", "/grpc.reflection.")
 _NOT_THERE: Final = "Method not implemented!"  # generated code, for what a servicer lacks, as gRPC's own Health.List
 _MAX_ID_CHARS: Final = 64
-_RETRY_AFTER_S: Final = 1.0
 
 log = structlog.stdlib.get_logger("maia.calls")
 
@@ -55,13 +52,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     which may hold anything; the stack is in the log under that id.
 
     Args:
-        most_bytes: Of the requests that are being answered or wait at the same time; more are refused. One alone may
-            have more.
         metrics: Are told of every call.
     """
 
-    def __init__(self, most_bytes: int, metrics: CallMetrics | None = None) -> None:
-        self._held = _Held(most_bytes)
+    def __init__(self, metrics: CallMetrics | None = None) -> None:
         self._metrics = metrics
 
     async def intercept_service(
@@ -75,90 +69,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         details = _Details(handler_call_details.method, handler_call_details.invocation_metadata or (), self._metrics)
         kind = kind_of(handler)
-        # A stream is read bit by bit, and whether a server is alive is answered however full it is.
-        stream = kind.startswith("stream")
-        held = None if stream or details.method.startswith(_QUIET) else self._held
-        read = readable if stream else _received
-        return handler._replace(
-            request_deserializer=read(handler.request_deserializer),
-            **{kind: _wrapped(getattr(handler, kind), details, held)},
-        )
+        return handler._replace(**{kind: _wrapped(getattr(handler, kind), details, kind)})
 
 
 def kind_of(handler: _Handler) -> str:
     """Return which of its four fields holds what a handler does: "unary_stream"."""
     kinds = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
     return next(kind for kind in kinds if getattr(handler, kind) is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A request, or why there is none, and the bytes that it came in."""
-
-    request: object
-    size: int
-
-    def message(self) -> object:
-        """Return the request.
-
-        Raises:
-            InvalidRequestError: REQUEST_MALFORMED.
-        """
-        if isinstance(self.request, InvalidRequestError):
-            raise self.request
-        return self.request
-
-
-Read: TypeAlias = Callable[[bytes], object]
-
-
-def readable(read: Read) -> Read:
-    """Return a reader that raises REQUEST_MALFORMED, an error of ours, for what is no message."""
-
-    def reading(data: bytes) -> object:
-        try:
-            return read(data)
-        except DecodeError:
-            raise InvalidRequestError(
-                f"these {len(data)} bytes are no message of this call; does the client speak the same version?",
-                reason="REQUEST_MALFORMED",
-            ) from None
-
-    return reading
-
-
-def _received(read: Read) -> Callable[[bytes], _Received]:
-    """Read a message before its handler runs, where an error would become a status of gRPC's and a stack in the log."""
-
-    def receiving(data: bytes) -> _Received:
-        try:
-            return _Received(readable(read)(data), len(data))
-        except InvalidRequestError as error:
-            return _Received(error, len(data))
-
-    return receiving
-
-
-class _Held:
-    """Bounds the bytes of the requests that a server holds, which may wait for minutes with a picture in each."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._bytes = 0
-
-    @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        if self._bytes and self._bytes + size > self._most:
-            raise OverloadedError(
-                f"the requests that wait here have {self._bytes} bytes, and {size} more would be over {self._most}; "
-                f"ask again in {_RETRY_AFTER_S:g} s",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._bytes -= size
 
 
 class _Details:
@@ -194,32 +111,28 @@ class _Details:
         write("call", method=self.method, code=code, ms=milliseconds, **self.ids, **more)
 
 
-def _wrapped(behaviour: _Behaviour, details: _Details, held: _Held | None = None) -> _Behaviour:
+def _wrapped(behaviour: _Behaviour, details: _Details, kind: str) -> _Behaviour:
     @asynccontextmanager
-    async def answered(request: Any, context: _Context) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def answered(context: _Context) -> AsyncIterator[None]:
+        # A session's stream is as long as a run, and its blocks are in the client's trace.
+        traced = kind.endswith("_unary") and not details.method.startswith(_QUIET)
         async with _answered(details, context):
-            # A session's stream is as long as a run, and its blocks are in the client's trace.
-            if not isinstance(request, _Received):
-                yield request
-            elif held is None:
-                yield request.message()
-            else:
-                with held.holding(request.size), details.span():
-                    yield request.message()
+            with details.span() if traced else nullcontext():
+                yield
 
     # gRPC asks a handler whether it is an async generator, so the wrapper must be of the same kind.
     if inspect.isasyncgenfunction(behaviour):
 
         async def stream(request: object, context: _Context) -> AsyncIterator[object]:
-            async with answered(request, context) as own:
-                async for message in behaviour(own, context):
+            async with answered(context):
+                async for message in behaviour(request, context):
                     yield message
 
         return stream
 
     async def single(request: object, context: _Context) -> object:
-        async with answered(request, context) as own:
-            return await behaviour(own, context)
+        async with answered(context):
+            return await behaviour(request, context)
 
     return single
 

@@ -32,7 +32,8 @@ SERVER_NAMES: Final = (*SERVER_ADDRESSES, "sandbox")
 
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
 _CA: Final = "ca"
-_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}\.?)*")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
+_MAX_HOST: Final = 253
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _EARLIER: Final = dt.timedelta(hours=1)
 """A certificate holds from then on: clocks are apart."""
@@ -91,6 +92,7 @@ def make_certificates(
             Or FILE_UNWRITABLE; a pair stays as it was.
     """
     _check_names(hosts, clients)
+    _check_hosts_are_no_clients(folder, hosts, clients)
     make_folder(folder)
     authority, ca_made = _authority(folder, ca_days)
     made = [ca_made]
@@ -116,7 +118,7 @@ def _check_names(hosts: Mapping[str, Sequence[str]], clients: Sequence[str]) -> 
                 f"there is no server {name!r}; valid: {', '.join(SERVER_NAMES)}", reason="CERTIFICATES_INVALID"
             )
         for host in given:
-            if not _is_ip(host) and not _HOST.fullmatch(host):
+            if not _is_ip(host) and (len(host) > _MAX_HOST or not _HOST.fullmatch(host)):
                 raise InvalidRequestError(
                     f"{host!r} is neither a host's name nor an IP address; without a port, for example gpu1.lab",
                     reason="CERTIFICATES_INVALID",
@@ -127,6 +129,20 @@ def _check_names(hosts: Mapping[str, Sequence[str]], clients: Sequence[str]) -> 
                 f"a client cannot be called {client!r}; take letters, digits, . _ @ and -, and no server's name",
                 reason="CERTIFICATES_INVALID",
             )
+
+
+def _check_hosts_are_no_clients(folder: Path, hosts: Mapping[str, Sequence[str]], clients: Sequence[str]) -> None:
+    """Refuse a host that is called as a client is: servers know clients by DNS names too, and would take the server."""
+    for name, given in hosts.items():
+        for host in given:
+            called = host.lower().rstrip(".")
+            before = called not in (*SERVER_NAMES, _CA) and files_of(folder, called)[1].exists()
+            if called == ORCHESTRATOR or called in (client.lower() for client in clients) or before:
+                raise InvalidRequestError(
+                    f"{name} cannot be at {host!r}: a client is called so, and could not be told from the server; use "
+                    "another name of that machine, or its IP address",
+                    reason="CERTIFICATES_INVALID",
+                )
 
 
 @dataclass(frozen=True, slots=True)

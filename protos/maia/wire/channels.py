@@ -13,10 +13,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from maia.wire.addresses import Address, split_addresses
-from maia.wire.errors import PreconditionError, UnauthenticatedError, UnavailableError
+from maia.wire.errors import InvalidRequestError, PreconditionError, UnauthenticatedError, UnavailableError
 from maia.wire.keepalive import client_keepalive
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
-from maia.wire.refusal import refusal
+from maia.wire.refusal import refusal, silence
 from maia.wire.replicas import ReplicatedChannel
 from maia.wire.secured import SecuredChannel
 from maia.wire.tls import ClientCredentials, ClientIdentity
@@ -117,6 +117,15 @@ def _open(address: Address, credentials: ClientCredentials | None, *, replica: b
     return channel
 
 
+async def why_silent(channel: grpc.aio.Channel) -> str:
+    """Return why nobody can be reached; "" if somebody can, or the channel is not of `open_channel`."""
+    one_by_one = channel.channels if isinstance(channel, ReplicatedChannel) else (channel,)
+    addresses = [_OPENED[one][0] for one in one_by_one if one in _OPENED]
+    found = await asyncio.gather(*(silence(address) for address in addresses))
+    whys = [why if len(addresses) == 1 else f"{at}: {why}" for at, why in zip(addresses, found, strict=True) if why]
+    return "; ".join(whys) if len(whys) == len(addresses) else ""
+
+
 async def why_refused(channel: grpc.aio.Channel, *, server: str) -> UnauthenticatedError | None:
     """Return what TLS has against a connection that did not come about; None if it is not that.
 
@@ -135,9 +144,15 @@ def check_reachable(address: str, credentials: ClientCredentials | None) -> None
     Raises:
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
     """
-    if credentials is None or not credentials.encrypts:
-        for one in split_addresses(address):
-            Address.parse(one).require_local(_SECURE)
+    for one in map(Address.parse, split_addresses(address)):
+        if one.socket is None and one.port == 0:
+            raise InvalidRequestError(
+                f"nobody can be called at {one}: port 0 lets a server take any free port; give the one that it took",
+                reason="ADDRESS_INVALID",
+                metadata={"address": str(one)},
+            )
+        if credentials is None or not credentials.encrypts:
+            one.require_local(_SECURE)
 
 
 async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_s: float, service: str = "") -> None:
@@ -175,10 +190,11 @@ async def wait_until_serving(channel: grpc.aio.Channel, *, server: str, timeout_
                     last = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        if (refused := await why_refused(channel, server=server)) is not None:
+        silent = await why_silent(channel)
+        if not silent and (refused := await why_refused(channel, server=server)) is not None:
             raise refused from None
         raise UnavailableError(
-            f"the {server} was not ready within {timeout_s:g} s ({last})", metadata={"server": server}
+            f"the {server} was not ready within {timeout_s:g} s ({silent or last})", metadata={"server": server}
         ) from None
 
 

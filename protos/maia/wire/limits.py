@@ -23,6 +23,15 @@ MAX_BATCH_PIXELS: Final = 16 * 1000 * 1000
 MAX_PROMPT_CHARS: Final = 20_000
 """Longest prompt or instruction."""
 
+REQUESTS_AT_ONCE: Final = 8
+"""Most requests of one client that a server reads at the same time; the others wait their turn."""
+
+REQUEST_S: Final = 120.0
+"""How long a request may take to come, from its turn on."""
+
+MAX_STREAMS: Final = 1_000
+"""Most calls at a time on one connection; a client keeps what is more until one has ended."""
+
 DRAIN_S: Final = 10.0
 """How long a server that was asked to stop waits for calls in flight."""
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
 from maia.wire.tracing import with_trace
 
 LogFormat = Literal["console", "json"]
+
+# structlog's defaults, in both forms, show the variables of every frame: tokens, keys and prompts among them.
+_STACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    """Take the bytes out of what gRPC says of a header that is no UTF-8: they may be a token with a typing error."""
+    if record.getMessage().startswith("Invalid encoding on "):
+        record.msg, record.args, record.exc_info = "a header that is no UTF-8", (), None
+    return True
 
 
 def configure_logs(*, level: str = "info", log_format: LogFormat = "console") -> None:
@@ -27,9 +37,11 @@ def configure_logs(*, level: str = "info", log_format: LogFormat = "console") ->
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[structlog.types.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_STACK), structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -42,6 +54,7 @@ def configure_logs(*, level: str = "info", log_format: LogFormat = "console") ->
     root.handlers = [handler]
     # Libraries speak only when something is wrong: at DEBUG gRPC and asyncio would drown our own lines.
     root.setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_header)
     logging.getLogger("maia").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from maia.wire.addresses import Address
 from maia.wire.errors import InvalidRequestError, PreconditionError
+
+REQUEST_S: Final = 10.0
+"""How long whoever connects may take to ask."""
 
 SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
@@ -19,7 +22,7 @@ class CallMetrics:
 
     Attributes:
         calls: Those that have ended, by their code, too.
-        seconds: From a call's first message to its answer; of a session's stream, its life.
+        seconds: From a call's beginning to its answer; of a session's stream, its life.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -70,9 +73,22 @@ def exported(registry: CollectorRegistry, listen: str, *, open_to_all: bool = Fa
             reason="ADDRESS_IN_USE",
             metadata={"address": listen},
         ) from error
+    # Each connection has a thread, which would otherwise wait for ever for whoever connects and asks nothing.
+    server.RequestHandlerClass = _impatient(server.RequestHandlerClass)
     try:
         yield
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _impatient(handler: Any) -> Any:  # noqa: ANN401  # prometheus_client's own is not public
+    class Impatient(handler):  # type: ignore[misc]  # mypy knows no base that is a variable
+        timeout = REQUEST_S
+
+        def handle(self) -> None:
+            with suppress(TimeoutError, ConnectionError):  # of whose end nobody wants a traceback
+                super().handle()
+
+    return Impatient

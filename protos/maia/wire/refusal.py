@@ -1,4 +1,4 @@
-"""Why a connection does not come about: gRPC says only that it was closed, TLS says more."""
+"""Why a connection does not come about: gRPC says only that it was closed, the system and TLS say more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
+from pathlib import Path
 from typing import Final
 
 from maia.wire.addresses import Address
 from maia.wire.errors import UnauthenticatedError
-from maia.wire.tls import ClientCredentials
+from maia.wire.tls import ClientCredentials, moment
 
 _WAIT_S: Final = 5.0
+_SILENT_S: Final = 1.0
 
 _WORDS: Final = {
     "CERTIFICATE_REQUIRED": "it asks for a certificate and got none",
@@ -40,7 +42,8 @@ async def refusal(address: Address, credentials: ClientCredentials | None, serve
     try:
         answered = await asyncio.to_thread(_shake_hands, address, _context(credentials))
     except ssl.SSLCertVerificationError as error:
-        why = f"its certificate is not to be trusted: {error.verify_message}"
+        dates = await asyncio.to_thread(_out_of_date, address, credentials)
+        why = dates or f"its certificate is not to be trusted: {error.verify_message}"
     except ssl.SSLError as error:
         if not encrypted and "WRONG_VERSION" in (error.reason or ""):
             return None  # plain text, as we expect
@@ -58,6 +61,70 @@ async def refusal(address: Address, credentials: ClientCredentials | None, serve
     return UnauthenticatedError(
         f"no connection with the {server}: {why}", reason="TLS_REFUSED", metadata={"server": server}
     )
+
+
+async def silence(address: Address) -> str | None:
+    """Return what is in the way of a plain connection; None if somebody takes it."""
+    if address.socket is not None:
+        return await asyncio.to_thread(_socket_silence, address.socket)
+    try:
+        await asyncio.to_thread(_connect, address, _SILENT_S)
+    except socket.gaierror:
+        return f"no host is called {address.host}"
+    except ConnectionRefusedError:
+        return "nothing listens there"
+    except TimeoutError:
+        return "nothing answers there; is the machine up, and does a firewall let this port through?"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _connect(address: Address, timeout_s: float) -> None:
+    with socket.create_connection((address.host, address.port), timeout=timeout_s):
+        pass
+
+
+def _socket_silence(path: Path) -> str | None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
+        plain.settimeout(_SILENT_S)
+        try:
+            plain.connect(str(path))
+        except FileNotFoundError:
+            return "there is no such socket"
+        except ConnectionRefusedError:
+            return "nothing listens there"
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
+def _out_of_date(address: Address, credentials: ClientCredentials | None) -> str | None:
+    """Return since when a server's certificate is good no more, or from when it will be; None if it is neither."""
+    from cryptography import x509
+
+    context = _context(credentials)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent: only its dates are read
+    try:
+        with (
+            socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
+            context.wrap_socket(plain, server_hostname=address.host) as secure,
+        ):
+            shown = secure.getpeercert(binary_form=True)
+    except OSError:  # TLS's own errors too
+        return None
+    if shown is None:
+        return None
+    found = x509.load_der_x509_certificate(shown)
+    now = dt.datetime.now(dt.UTC)
+    if now >= found.not_valid_after_utc:
+        return f"its certificate expired on {moment(found.not_valid_after_utc)}, and it is {moment(now)} here; renew it"
+    if now < found.not_valid_before_utc:
+        return (
+            f"its certificate is good from {moment(found.not_valid_before_utc)} on, and it is {moment(now)} here; are "
+            "the clocks apart?"
+        )
+    return None
 
 
 async def certificate_expiry(address: Address, credentials: ClientCredentials | None) -> dt.datetime | None:

@@ -33,7 +33,14 @@ from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
 from maia.wire.keepalive import server_keepalive
-from maia.wire.limits import CONNECTION_GRACE_S, DRAIN_S, MAX_HELD_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from maia.wire.limits import (
+    CONNECTION_GRACE_S,
+    DRAIN_S,
+    MAX_HELD_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_STREAMS,
+)
 from maia.wire.metrics import CallMetrics
 from maia.wire.tls import ServerCredentials
 from maia.wire.versions import VersionInterceptor, own_version
@@ -46,6 +53,10 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    # Otherwise gRPC takes 4 MiB of each stream before anybody reads from it; now 64 KiB, and of a request all once it
+    # is read.
+    ("grpc.http2.bdp_probe", 0),
     # Two servers would otherwise share one port and each get some of the calls.
     ("grpc.so_reuseport", 0),
 )
@@ -134,8 +145,8 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
     access = options.access if encrypted else replace(options.access, certificates=None)
     interceptors = (
         VersionInterceptor(names, own_version()),
-        CallInterceptor(options.request_bytes, options.calls),
-        AccessInterceptor(access),
+        CallInterceptor(options.calls),
+        AccessInterceptor(access, options.request_bytes),
     )
     server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *server_keepalive(), *_age(options)))
     for service in services:
@@ -325,9 +336,26 @@ def _bind_socket(server: grpc.aio.Server, address: Address, path: Path) -> Addre
     before = os.umask(0o177)
     try:
         server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise PreconditionError(
+            f"{address} cannot be bound: {_why_not(path)}",
+            reason="ADDRESS_UNUSABLE",
+            metadata={"address": str(address)},
+        ) from error
     finally:
         os.umask(before)
     return address
+
+
+def _why_not(path: Path) -> str:
+    """Return what the system has against a socket, of which gRPC says nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(str(path))
+        except OSError as error:
+            return error.strerror or str(error)
+    path.unlink()
+    return "the system does not say why"
 
 
 def _answers(path: Path) -> bool:

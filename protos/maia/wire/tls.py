@@ -13,14 +13,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import grpc
 import structlog
 from pydantic import SecretStr
 
 from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError
-from maia.wire.watching import Watch
+from maia.wire.watching import Watched
 
 log = structlog.stdlib.get_logger("maia.tls")
 
@@ -30,14 +30,18 @@ _LOOK_S: Final = 1.0
 """How often a client looks whether its files have changed."""
 
 
-class Pem(NamedTuple):
-    """The contents of three files, checked."""
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """The contents of three files, checked.
+
+    Attributes:
+        until: When the certificate expires.
+    """
 
     ca: bytes
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     until: dt.datetime
-    """When the certificate expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +84,21 @@ class ServerCredentials:
         Raises:
             PreconditionError: As `read_pem`.
         """
-        watch = Watch((self.client_ca, self.certificate, self.key))
-        pem = read_pem(self.client_ca, self.certificate, self.key)
-        log.info("certificate in force", file=str(self.certificate), until=_moment(pem.until))
+        files = (self.client_ca, self.certificate, self.key)
+        watched = Watched(files, lambda: read_pem(*files))
+        pem = watched.current
+        log.info("certificate in force", file=str(self.certificate), until=moment(pem.until))
 
         def renewed() -> grpc.ServerCertificateConfiguration | None:
             # gRPC calls this in threads of its own, and what it raises would be lost.
             try:
-                if not watch.changed():
+                if not watched.look():
                     return None
-                fresh = read_pem(self.client_ca, self.certificate, self.key)
             except MaiaError as error:
                 log.warning("the new certificate is not taken, the earlier one stays in force", why=error.message)
                 return None
-            log.info("certificate renewed", file=str(self.certificate), until=_moment(fresh.until))
+            fresh = watched.current
+            log.info("certificate renewed", file=str(self.certificate), until=moment(fresh.until))
             return _configuration(fresh)
 
         return grpc.dynamic_ssl_server_credentials(
@@ -205,18 +210,24 @@ class ClientIdentity:
     credentials: ClientCredentials
     encrypted: bool
     channel: grpc.ChannelCredentials | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    _watch: Watch = field(init=False)
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    _pem: Watched[Pem] | None = field(init=False, default=None, repr=False)
+    _token: Watched[str] | None = field(init=False, default=None, repr=False)
     _looked: float = field(init=False)
 
     def __post_init__(self) -> None:
-        token_file = (
-            self.credentials.token.file if self.credentials.token and not self.credentials.token.value else None
-        )
-        own = (self.credentials.ca, self.credentials.certificate, self.credentials.key) if self.encrypted else ()
-        self._watch = Watch(tuple(file for file in (*own, token_file) if file is not None))
         self._looked = time.monotonic()
-        self._read()
+        if self.encrypted:
+            assert self.credentials.ca is not None
+            assert self.credentials.certificate is not None
+            assert self.credentials.key is not None
+            files = (self.credentials.ca, self.credentials.certificate, self.credentials.key)
+            self._pem = Watched(files, lambda: read_pem(*files))
+        if (token := self.credentials.token) is not None:
+            own = token.file if token.value is None else None
+            self._token = Watched([own] if own is not None else [], token.read)
+        self._connect()
+        self._bear()
 
     def renew(self) -> bool:
         """Look at the files, at most once a second; return whether there are new certificates to connect with.
@@ -227,26 +238,29 @@ class ClientIdentity:
         if now - self._looked < _LOOK_S:
             return False
         self._looked = now
-        before = self.channel
-        try:
-            if self._watch.changed():
-                self._read()
-        except MaiaError as error:
-            log.warning("the new credentials are not taken, the earlier ones stay in force", why=error.message)
-        return self.channel is not before
+        renewed = _looked_at(self._pem)
+        if renewed:
+            self._connect()
+        if _looked_at(self._token):
+            self._bear()
+        return renewed
 
-    def _read(self) -> None:
-        credentials = self.credentials
-        channel = self.channel
-        if self.encrypted:
-            assert credentials.ca is not None
-            assert credentials.certificate is not None
-            assert credentials.key is not None
-            pem = read_pem(credentials.ca, credentials.certificate, credentials.key)
-            channel = grpc.ssl_channel_credentials(pem.ca, pem.key, pem.certificate)
-        token = credentials.token.read() if credentials.token else None
-        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self.channel = channel
+    def _connect(self) -> None:
+        if self._pem is not None:
+            pem = self._pem.current
+            self.channel = grpc.ssl_channel_credentials(pem.ca, pem.key, pem.certificate)
+
+    def _bear(self) -> None:
+        if self._token is not None:
+            self.metadata = (("authorization", f"Bearer {self._token.current}"),)
+
+
+def _looked_at(watched: Watched[Any] | None) -> bool:
+    try:
+        return watched is not None and watched.look()
+    except MaiaError as error:
+        log.warning("the new credentials are not taken, the earlier ones stay in force", why=error.message)
+        return False
 
 
 def read_pem(ca: Path, certificate: Path, key: Path) -> Pem:
@@ -289,14 +303,14 @@ def _check_dates(file: Path, since: dt.datetime, until: dt.datetime) -> None:
     if now >= until:
         raise _refused(
             file,
-            f"the certificate {file} has expired, on {_moment(until)}, and it is {_moment(now)} here; renew it, with "
+            f"the certificate {file} has expired, on {moment(until)}, and it is {moment(now)} here; renew it, with "
             "`maia certs DIR` where that made it",
             "TLS_CERTIFICATE_EXPIRED",
         )
     if now < since:
         raise _refused(
             file,
-            f"the certificate {file} is not valid yet: from {_moment(since)}, and it is {_moment(now)} here; are the "
+            f"the certificate {file} is not valid yet: from {moment(since)}, and it is {moment(now)} here; are the "
             "clocks apart?",
             "TLS_CERTIFICATE_NOT_YET_VALID",
         )
@@ -310,8 +324,10 @@ def _complete(given: Mapping[str, str | Path | None]) -> bool:
     """
     missing = [name for name, value in given.items() if not value]
     if missing and len(missing) < len(given):
+        are = "is" if len(missing) == 1 else "are"
         raise InvalidRequestError(
-            f"{', '.join(given)} belong together; {' and '.join(missing)} is missing", reason="SETTING_INVALID"
+            f"{', '.join(given)} belong together; {' and '.join(missing)} {are} missing",
+            reason="SETTING_INVALID",
         )
     return not missing
 
@@ -342,5 +358,6 @@ def _refused(file: Path, message: str, reason: str) -> PreconditionError:
     return PreconditionError(message, reason=reason, metadata={"file": str(file)})
 
 
-def _moment(moment: dt.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def moment(when: dt.datetime) -> str:
+    """Return a moment as messages tell it."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"

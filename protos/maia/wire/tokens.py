@@ -41,7 +41,7 @@ from maia.wire.errors import (
     UnauthenticatedError,
 )
 from maia.wire.files import write_together
-from maia.wire.watching import Watch
+from maia.wire.watching import Watched
 
 log = structlog.stdlib.get_logger("maia.tokens")
 
@@ -78,6 +78,19 @@ class Quota:
             self.request_bytes or default.request_bytes,
         )
 
+    def check_size(self, size: int) -> None:
+        """Refuse a request that has too many bytes.
+
+        Raises:
+            InvalidRequestError: REQUEST_TOO_LARGE.
+        """
+        if self.request_bytes and size > self.request_bytes:
+            raise InvalidRequestError(
+                f"a request of {size} bytes; at most {self.request_bytes} are accepted from this client",
+                reason="REQUEST_TOO_LARGE",
+                metadata={"limit": str(self.request_bytes)},
+            )
+
 
 class Principal(BaseModel):
     """An entry of the file."""
@@ -86,7 +99,7 @@ class Principal(BaseModel):
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     scopes: Annotated[tuple[str, ...], Field(min_length=1)]
-    requests_per_s: Annotated[float, Field(ge=0)] = 0.0
+    requests_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     concurrent: Annotated[int, Field(ge=0)] = 0
     request_mb: Annotated[int, Field(ge=0)] = 0
     expires: dt.datetime | None = None
@@ -122,14 +135,12 @@ class TokenFile:
     """
 
     path: Path
-    _principals: Mapping[str, Principal] = field(init=False)
-    _watch: Watch = field(init=False)
+    _principals: Watched[dict[str, Principal]] = field(init=False)
     _looked: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._watch = Watch((self.path,))
         self._looked = time.monotonic()
-        self._principals = read_principals(self.path)
+        self._principals = Watched((self.path,), lambda: read_principals(self.path))
 
     def identify(self, authorization: object, scope: str | None) -> tuple[str, Principal]:
         """Return whose token came with a call.
@@ -143,15 +154,16 @@ class TokenFile:
             PermissionRefusedError: TOKEN_SCOPE.
         """
         self._look()
-        if not isinstance(authorization, str) or not authorization.startswith("Bearer "):
+        scheme, _, token = authorization.partition(" ") if isinstance(authorization, str) else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
             raise UnauthenticatedError(
-                "this server takes calls with a token only; set MAIA_TOKEN or --token-file to one that `maia token` "
+                "this server takes calls with one token only; set MAIA_TOKEN or --token-file to one that `maia token` "
                 "has made",
                 reason="TOKEN_MISSING",
             )
-        digest = hash_of(authorization.removeprefix("Bearer ").strip())
+        digest = hash_of(token.strip())
         found: tuple[str, Principal] | None = None
-        for name, principal in self._principals.items():  # all of them, so that the time says nothing
+        for name, principal in self._principals.current.items():  # all of them, so that the time says nothing
             if hmac.compare_digest(digest, principal.sha256):
                 found = name, principal
         if found is None:
@@ -165,9 +177,8 @@ class TokenFile:
             return
         self._looked = now
         try:
-            if self._watch.changed():
-                self._principals = read_principals(self.path)
-                log.info("tokens read again", file=str(self.path), principals=len(self._principals))
+            if self._principals.look():
+                log.info("tokens read again", file=str(self.path), principals=len(self._principals.current))
         except MaiaError as error:
             log.warning("the new tokens are not taken, the earlier ones stay in force", why=error.message)
 
@@ -193,7 +204,7 @@ def read_principals(path: Path) -> dict[str, Principal]:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise refused(error.strerror or str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise refused(f"no TOML: {error}") from error
     entries = table.pop("principals", {})
     if table or not isinstance(entries, dict):
@@ -269,7 +280,10 @@ def add_principal(
     try:
         Principal.model_validate({**entry, "expires": expires})
     except ValidationError as error:
-        raise InvalidRequestError(f"{error.errors()[0]['msg']}", reason="TOKENS_INVALID") from None
+        first = error.errors()[0]
+        raise InvalidRequestError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r:.80}", reason="TOKENS_INVALID"
+        ) from None
     lines = [f"[principals.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     if expires is not None:
         lines.append(f"expires = {expires.isoformat()}")

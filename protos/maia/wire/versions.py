@@ -100,15 +100,16 @@ class VersionInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:  # noqa: ANN401  # gRPC's handlers have no public type
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        kind = next((kind for kind in ("unary_unary", "stream_unary") if getattr(handler, kind, None)), None)
+        if kind is None:
             return handler
-        behaviour = handler.unary_unary
+        behaviour = getattr(handler, kind)
 
         async def telling(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
             context.set_trailing_metadata((*self._fixed, (_TIME, str(round(time.time() * 1e3)))))
             return await behaviour(request, context)
 
-        return handler._replace(unary_unary=telling)
+        return handler._replace(**{kind: telling})
 
 
 def _numbers(version: str) -> tuple[int, int, int]:

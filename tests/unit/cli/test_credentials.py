@@ -87,7 +87,7 @@ def test_settings_name_certificates_and_where_the_token_is(tmp_path: Path) -> No
 
 
 def test_some_files_of_tls_are_not_enough() -> None:
-    with pytest.raises(InvalidRequestError, match="tls_cert and tls_key is missing"):
+    with pytest.raises(InvalidRequestError, match="tls_cert and tls_key are missing"):
         load_config({"tls_ca": Path("ca.pem")}, {})
 
 

@@ -62,3 +62,25 @@ def test_a_flag_and_a_variable_win(started: Started, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MAIA_SANDBOX_LISTEN", "127.0.0.1:2")
     serve("sandbox")
     assert started[2:] == []
+
+
+@pytest.mark.parametrize(
+    ("server", "keys"), [("sandbox", set()), ("subject", set()), ("description", {"OPENAI_API_KEY"})]
+)
+def test_only_who_asks_vendors_gets_their_keys_and_nobody_a_clients_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str, keys: set[str]
+) -> None:
+    secrets = {"OPENAI_API_KEY": "key", "MAIA_TOKEN": "token"}
+    seen: dict[str, str] = {}
+
+    def execve(_path: str, _arguments: list[str], environment: dict[str, str]) -> None:
+        seen.update(environment)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.chdir(tmp_path)
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    serve(server)
+    assert secrets.keys() & seen.keys() == keys
+    assert seen["PATH"] == os.environ["PATH"]

@@ -28,12 +28,18 @@ def test_local_addresses(text: str, normal: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "7000", ":7000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:٣", "::1:7000",
-     "unix:x.sock", "unix:", "unix://host/x", "unix:/" + "x" * 107, "http://127.0.0.1:80", "dns://8.8.8.8/host:1"],
+     "unix:x.sock", "unix:", "unix://host/x", "unix:/" + "x" * 107, "unix:/run/a%41.sock", "http://127.0.0.1:80", "dns://8.8.8.8/host:1"],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Address.parse(text)
     assert caught.value.reason == "ADDRESS_INVALID"
+
+
+@pytest.mark.parametrize("port", ["99999", "9" * 5000])
+def test_a_port_beyond_the_last_is_told(port: str) -> None:
+    with pytest.raises(InvalidRequestError, match="ports end at 65535"):
+        Address.parse(f"127.0.0.1:{port}")
 
 
 @given(st.text(max_size=60))

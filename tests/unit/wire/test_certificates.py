@@ -109,3 +109,17 @@ def test_names_that_cannot_be_are_told_before_anything_is_written(
     with pytest.raises(InvalidRequestError, match=said):
         make_certificates(tmp_path / "certs", hosts=hosts, clients=clients)
     assert not (tmp_path / "certs").exists()
+
+
+@pytest.mark.parametrize("host", ["orchestrator", "Orchestrator.", "alice", "bob"])
+def test_no_server_is_called_as_a_client_is_since_its_certificate_could_then_call(tmp_path: Path, host: str) -> None:
+    make_certificates(tmp_path, hosts={}, clients=["alice"])
+    with pytest.raises(InvalidRequestError, match="a client is called so"):
+        make_certificates(tmp_path, hosts={"sandbox": [host]}, clients=["bob"])
+    assert make_certificates(tmp_path, hosts={"sandbox": ["ca", "sandbox", "orchestrator.lab"]})
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 60}!", "a" * 64, ".".join(["a" * 63] * 4), "a..b", "-a", "a.-b", ""])
+def test_what_is_no_host_is_told_at_once(tmp_path: Path, host: str) -> None:
+    with pytest.raises(InvalidRequestError, match="neither a host's name nor an IP address"):
+        make_certificates(tmp_path, hosts={"subject": [host]})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from maia.wire import metrics
 from maia.wire.errors import InvalidRequestError, PreconditionError
 from maia.wire.metrics import CallMetrics, exported
 
@@ -33,6 +34,20 @@ def test_prometheus_reads_them_until_the_end() -> None:
     assert 'maia_calls_total{code="OK",method="MeasureUnits"} 1.0' in text
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=10)
+
+
+def test_who_connects_and_asks_nothing_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metrics, "REQUEST_S", 0.1)
+    port = free_port()
+    with (
+        exported(CollectorRegistry(), f"127.0.0.1:{port}"),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as silent,
+    ):
+        silent.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
+        assert silent.recv(100) == b""
+    assert capsys.readouterr().err == ""
 
 
 def test_other_machines_read_them_only_if_that_is_said() -> None:

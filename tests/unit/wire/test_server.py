@@ -324,3 +324,11 @@ async def test_requests_that_wait_are_bounded_in_bytes_and_health_still_answers(
         servicer.released.set()
         await waiting
         await stub.GenerateImages(small)
+
+
+async def test_a_folder_that_takes_no_socket_is_told_in_a_line() -> None:
+    with pytest.raises(PreconditionError, match=r"unix:/proc/x\.sock cannot be bound: .+") as caught:
+        async with running([], ServerOptions("unix:/proc/x.sock")):
+            pass
+    assert caught.value.reason == "ADDRESS_UNUSABLE"
+    assert "\n" not in caught.value.message

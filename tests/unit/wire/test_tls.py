@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import datetime as dt
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from pydantic import SecretStr
 from tests.unit.wire.lab import client_of, days_ago, logged, made, naming, server_of
 
@@ -19,11 +24,11 @@ from maia.wire import tls
 from maia.wire.access import Access
 from maia.wire.certificates import make_certificates
 from maia.wire.channels import open_channel, wait_until_serving
-from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError, UnauthenticatedError
+from maia.wire.errors import InvalidRequestError, MaiaError, PreconditionError, UnauthenticatedError, UnavailableError
 from maia.wire.server import RunningServer, ServerOptions, running
 from maia.wire.settings import ServerSettings, load_settings
 from maia.wire.status import translated
-from maia.wire.tls import ClientCredentials, TokenSource, read_pem
+from maia.wire.tls import ClientCredentials, ServerCredentials, TokenSource, read_pem
 
 SECURE = Access(certificates=frozenset({"orchestrator"}))
 
@@ -169,8 +174,6 @@ async def served_certificate(address: str) -> str:
     import ssl
 
     host, _, port = address.rpartition(":")
-    import asyncio
-
     return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
 
 
@@ -238,9 +241,9 @@ async def test_with_certificates_any_address_is_bound(certs: Path) -> None:
 
 def test_one_file_without_the_others_is_refused(certs: Path) -> None:
     settings = load_settings(ServerSettings, "subject", ["--tls-cert", str(certs / "subject.pem")], program="x")
-    with pytest.raises(InvalidRequestError, match="tls_key and tls_client_ca is missing"):
+    with pytest.raises(InvalidRequestError, match="tls_key and tls_client_ca are missing"):
         _ = settings.options
-    with pytest.raises(InvalidRequestError, match="tls_ca and tls_cert is missing"):
+    with pytest.raises(InvalidRequestError, match="tls_ca and tls_cert are missing"):
         ClientCredentials.of(None, None, certs / "subject-key.pem")
 
 
@@ -263,3 +266,50 @@ def test_the_probe_asks_with_the_servers_own_certificate(tmp_path: Path) -> None
 
 def test_read_pem_tells_until_when(certs: Path) -> None:
     assert read_pem(certs / "ca.pem", certs / "subject.pem", certs / "subject-key.pem").until.tzinfo is not None
+
+
+async def test_a_server_whose_certificate_has_expired_is_told_with_since_when(tmp_path: Path) -> None:
+    certs = made(tmp_path / "certs")
+    shown = expiring(certs, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2))
+    async with running([naming()], ServerOptions(credentials=shown, access=SECURE)) as server:
+        await asyncio.sleep(2)
+        async with open_channel(server.address, client_of(certs)) as channel:
+            with pytest.raises(UnauthenticatedError, match=r"its certificate expired on 20\d\d-.* UTC, and it is 20.*"):
+                await wait_until_serving(channel, server="x", timeout_s=0.5)
+
+
+def expiring(certs: Path, until: dt.datetime) -> ServerCredentials:
+    """A server's certificate that is good for moments."""
+    ca = x509.load_pem_x509_certificate((certs / "ca.pem").read_bytes())
+    signing: Any = serialization.load_pem_private_key((certs / "ca-key.pem").read_bytes(), password=None)
+    key: Any = serialization.load_pem_private_key((certs / "generation-key.pem").read_bytes(), password=None)
+    before = x509.load_pem_x509_certificate((certs / "generation.pem").read_bytes())
+    builder = x509.CertificateBuilder(
+        before.issuer, before.subject, key.public_key(), 1, ca.not_valid_before_utc, until, list(before.extensions)
+    )
+    signed = builder.sign(signing, hashes.SHA256())
+    (certs / "generation.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return server_of(certs)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "nothing listens there"),
+        ("no-such-host.invalid:7411", r"no host is called no-such-host\.invalid"),
+        ("unix:/nowhere/x.sock", "there is no such socket"),
+        (
+            "127.0.0.1:1,unix:/nowhere/x.sock",
+            r"127\.0\.0\.1:1: nothing listens there; unix:/nowhere/x\.sock: there is no",
+        ),
+    ],
+)
+async def test_why_nobody_answers_is_told(certs: Path, address: str, why: str) -> None:
+    async with open_channel(address, client_of(certs)) as channel:
+        with pytest.raises(UnavailableError, match=rf"the x was not ready within 0\.2 s \({why}"):
+            await wait_until_serving(channel, server="x", timeout_s=0.2)
+
+
+async def test_nobody_is_called_at_port_0() -> None:
+    with pytest.raises(InvalidRequestError, match=r"nobody can be called at 127\.0\.0\.1:0"):
+        open_channel("127.0.0.1:1,127.0.0.1:0")

@@ -201,16 +201,18 @@ async def test_more_calls_at_a_time_than_a_quota_are_told_to_come_back(file: Pat
         await stub.GetGenerator(pb.GetGeneratorRequest(), timeout=10)
 
 
-async def test_too_many_calls_a_second_are_told_when_to_come_back(file: Path) -> None:
-    token = token_of(file, "slow", quota={"requests_per_s": 0.01})
+async def test_too_many_calls_a_second_are_told_when_to_come_back(file: Path, tmp_path: Path) -> None:
+    certs, token = made(tmp_path / "certs"), token_of(file, "slow", quota={"requests_per_s": 0.01})
+    options = ServerOptions(credentials=server_of(certs), access=Access(tokens=TokenFile(file)))
     async with (
-        running([naming()], ServerOptions(access=Access(tokens=TokenFile(file)))) as server,
-        open_channel(server.address, bearing(token)) as channel,
+        running([naming()], options) as server,
+        open_channel(server.address, client_of(certs, token=token)) as channel,
     ):
         stub = generation_pb2_grpc.GenerationServiceStub(channel)
         await stub.GetGenerator(pb.GetGeneratorRequest(), timeout=10)
-        with pytest.raises(OverloadedError) as caught, translated(server="x"):
+        with logged() as lines, pytest.raises(OverloadedError) as caught, translated(server="x"):
             await stub.GetGenerator(pb.GetGeneratorRequest(), timeout=10)
+        assert [line["client"] for line in lines if line["event"] == "refused"] == ["slow"]
         assert caught.value.reason == "CLIENT_TOO_FAST"
         assert 50 < caught.value.retry_after_s <= 100
 
@@ -289,3 +291,22 @@ def test_every_service_has_a_scope_and_grpcs_own_have_none() -> None:
     assert scope_of("/maia.subject.v1.SubjectService/ListSubjects") == "subject"
     assert scope_of("maia.execution.v1.ExecutionService") == "sandbox"
     assert scope_of("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo") is None
+
+
+@pytest.mark.parametrize(
+    ("scopes", "quota", "said"),
+    [
+        ((), {}, "scopes: .*at least 1 item"),
+        (("subject",), {"requests_per_s": float("inf")}, "requests_per_s: .*finite number"),
+        (("subject",), {"concurrent": -1}, "concurrent: .*greater than or equal to 0, not -1"),
+    ],
+)
+def test_an_entry_that_cannot_be_leaves_the_file_as_it_was(
+    file: Path, scopes: tuple[str, ...], quota: dict[str, float], said: str
+) -> None:
+    token_of(file, "alice")
+    before = file.read_text()
+    with pytest.raises(InvalidRequestError, match=said):
+        token_of(file, "bob", scopes, quota=quota)
+    assert file.read_text() == before
+    assert not file.with_name("bob.token").exists()
