@@ -34,8 +34,9 @@ setup: $(VENV)/.demo  ## Create .venv, install what the demo needs, find the exe
 demo: $(VENV)/.demo  ## Let an agent explain four units on this machine, nothing to download but packages
 	$(BIN)/maia demo
 
-test: $(VENV)/.test  ## Install what the tests need and run them all
-	$(BIN)/pytest $(PYTEST_ARGS)
+# Files are handed out in their order, so that the longest tests do not come last.
+test: $(VENV)/.test  ## Install what the tests need and run them all, some at a time
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## Check style of code and protos
 	$(BIN)/ruff check .
