@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROTOS := $(wildcard protos/maia/*/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types imports protos protos-check security bench docs deploy-test clean
+.PHONY: help setup demo test lint format types imports protos protos-check security bench docs test-images deploy-test clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,8 +34,9 @@ setup: $(VENV)/.demo  ## Create .venv, install what the demo needs, find the exe
 demo: $(VENV)/.demo  ## Let an agent explain four units on this machine, nothing to download but packages
 	$(BIN)/maia demo
 
-test: $(VENV)/.test  ## Install what the tests need and run them all
-	$(BIN)/pytest $(PYTEST_ARGS)
+# Files are handed out in their order, so that the longest tests do not come last.
+test: $(VENV)/.test  ## Install what the tests need and run them all, some at a time
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## Check style of code and protos
 	$(BIN)/ruff check .
@@ -67,9 +68,11 @@ protos-check: $(VENV)/.test  ## Check that the committed generated code is fresh
 security: $(VENV)/.test  ## Run all attacks on the sandbox in every tier (the longest: half an hour and more)
 	MAIA_TEST_TIERS=$${MAIA_TEST_TIERS:-jail,landlock,docker,gvisor} $(BIN)/pytest tests/security $(PYTEST_ARGS)
 
-deploy-test: $(VENV)/.test  ## Build the images, run the demo in containers, try to get out (minutes; needs an engine)
+test-images: $(VENV)/.test  ## Build the images that deploy-test starts (minutes; needs mmdebstrap)
 	.ci/engine
 	TAG=test PYTHON=$(BIN)/python deploy/images --from-here
+
+deploy-test: test-images  ## Run the demo in containers, kill a server, try to get out of the sandbox
 	MAIA_TEST_IMAGES=test $(BIN)/pytest tests/deploy/test_containers.py $(PYTEST_ARGS)
 
 bench: $(VENV)/.bench  ## Print the figures that docs/performance.md explains

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AsyncExitStack
 
+from tests.bench.children import child
 from tests.bench.ratios import Round, interval, measured_in_pairs
 from tests.bench.servers import hosted, pictures, request, subject_server
 from tests.bench.table import show
@@ -18,33 +16,8 @@ from maia.wire import tracing
 
 PICTURES = 15
 ROUNDS = 30
-CALLS = 5
-"""In a row, in each round: one alone is a millisecond or two."""
-
-
-class Sink(BaseHTTPRequestHandler):
-    """Takes whatever is sent."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
-        """Say nothing."""
-
-
-@contextmanager
-def collector() -> Iterator[str]:
-    """A collector on loopback; yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+CALLS = 20
+"""In a row, in each round: one alone is a millisecond or two, and many spans are sent at a time."""
 
 
 async def traced_against_untraced() -> list[tuple[str, str, str]]:
@@ -67,8 +40,9 @@ async def traced_against_untraced() -> list[tuple[str, str, str]]:
 
         return calls
 
-    with collector() as endpoint, tracing.exporting(endpoint, "bench"):
-        async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        endpoint = (await (await stack.enter_async_context(child("-m", "tests.bench.collector"))).line()).strip()
+        with tracing.exporting(endpoint, "bench"):
             model = hosted("nothing")
             off = await stack.enter_async_context(subject_server(model))
             on = await stack.enter_async_context(subject_server(model, f"--otlp-endpoint={endpoint}"))

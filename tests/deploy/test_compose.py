@@ -25,6 +25,7 @@ def test_all_parts_are_there() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_container_has_nothing_that_it_does_not_need(name: str) -> None:
     service = SERVICES[name]
+    assert service["pull_policy"] == "never"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
@@ -32,14 +33,18 @@ def test_a_container_has_nothing_that_it_does_not_need(name: str) -> None:
     assert not any("docker.sock" in volume for volume in service["volumes"])
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - {"certs"})
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"certs"}))
 def test_a_container_holds_its_own_certificate_only(name: str) -> None:
     tls = [volume for volume in SERVICES[name]["volumes"] if volume.startswith(("tls", "ca"))]
     assert tls == [f"tls-{name}:/etc/maia/tls:ro"]
 
 
-def test_no_network_leads_outside() -> None:
-    assert all(network["internal"] for network in COMPOSE["networks"].values())
+def test_no_network_leads_outside_or_to_the_machine_or_into_the_other() -> None:
+    for network in COMPOSE["networks"].values():
+        assert network["internal"]
+        assert network["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true"
+    # A machine with Docker forwards packets, and so does any container on two networks.
+    assert SERVICES["orchestrator"]["sysctls"] == {"net.ipv4.ip_forward": 0}
     assert SERVICES["certs"]["network_mode"] == "none"
 
 
@@ -48,7 +53,19 @@ def test_the_sandbox_host_meets_orchestrators_alone() -> None:
     assert on_its_network == {"sandbox", "orchestrator"}
     assert SERVICES["sandbox"]["networks"] == ["sandbox"]
     assert SERVICES["sandbox"]["dns"] == "127.0.0.1"
-    assert COMPOSE["networks"]["sandbox"]["driver_opts"]["com.docker.network.bridge.inhibit_ipv4"] == "true"
+
+
+def test_whoever_runs_the_orchestrator_has_everyone_started() -> None:
+    """`docker compose run orchestrator ...` starts what it depends on, and nothing else."""
+    orchestrator = SERVICES["orchestrator"]
+    assert set(orchestrator["depends_on"]) == {*ADDRESSES, "sandbox", "certs"}
+    assert orchestrator["depends_on"]["certs"] == {"condition": "service_healthy"}
+    # It takes the words of `maia`, as the image does, once all answer.
+    waits, name = orchestrator["entrypoint"][2:]
+    assert {f"{one}:7400" for one in (*ADDRESSES, "sandbox")} <= set(waits.replace(";", "").split())
+    assert waits.endswith('exec maia "$$@"')
+    assert name == "maia"
+    assert orchestrator["command"][0] == "run"
 
 
 def test_only_the_sandbox_host_has_another_profile() -> None:

@@ -1,21 +1,26 @@
 """The images, built and started: a demo run over TLS, a server killed in the middle, and no way out of the sandbox.
 
-`make deploy-test` runs these; they take minutes, and need a Docker engine, docker-compose and the images with the tag
-that MAIA_TEST_IMAGES names.
+`make deploy-test` and CI run these; they need a Docker engine, docker-compose and the images with the tag that
+MAIA_TEST_IMAGES names.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from maia.cli.config import ADDRESSES
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 PROJECT: Final = "maiatest"
@@ -28,28 +33,56 @@ pytestmark = pytest.mark.skipif(
     reason="MAIA_TEST_IMAGES names no images, or there is no docker-compose: make deploy-test",
 )
 
-ATTEMPTS: Final = """
-import socket
-def reached(family, kind, where):
+REACHED: Final = """
+import socket, sys
+def answers(where):
+    host, _, port = where.rpartition(":")
     try:
-        with socket.socket(family, kind) as one:
-            one.settimeout(2)
-            one.connect(where)
-            if kind == socket.SOCK_DGRAM:
-                one.send(b"?")
-                one.recv(1)
+        socket.create_connection((host, int(port)), timeout=2).close()
         return True
     except OSError:
         return False
-gateway = open("/proc/net/route").read().split("\\n")[1].split()[2]
-router = ".".join(str(int(gateway[i:i + 2], 16)) for i in (6, 4, 2, 0))
-targets = [(router, 22), (router, 2375), ("1.1.1.1", 53), ("169.254.169.254", 80), (SUBJECT, 7400)]
-print([where for where in targets if reached(socket.AF_INET, socket.SOCK_STREAM, where)])
-for name in ("subject", "generation", "deb.debian.org"):
+print([where for where in sys.argv[1:] if answers(where)])
+"""
+"""Which of its arguments, HOST:PORT, it reaches."""
+
+OPENED: Final = """
+import socket
+def opens(*kind):
     try:
-        print(name, socket.gethostbyname(name))
+        socket.socket(*kind).close()
+        return True
     except OSError:
-        pass
+        return False
+def writes(path):
+    try:
+        open(path, "a").close()
+        return True
+    except OSError:
+        return False
+# Raw, of the link, of the packet filter; what would be somebody else's to change.
+print([kind for kind in ((2, 3, 1), (17, 3, 0), (16, 3, 12)) if opens(*kind)])
+print([path for path in ("/etc/maia/tls/tls.key", "/etc/maia/maia.toml", "/etc/passwd", "/usr/local/bin/maia-health",
+       "/var/lib/maia/here", "/proc/sys/kernel/core_pattern") if writes(path)])
+"""
+"""Which doors of the kernel and which files are open to it."""
+
+GUEST: Final = """
+import os
+print(6 * 7)
+print(sorted({"etc", "tmp", "proc", "sys", "var", "run", "home", "root"} & set(os.listdir("/"))), os.listdir("/etc"))
+try:
+    import socket
+    socket.socket()
+    print("a socket")
+except OSError:
+    pass
+"""
+
+IN_A_JAIL: Final = f"""
+from maia.sandbox import SyncSandbox
+with SyncSandbox(tier="jail", policy="off") as box:
+    print(box.run({GUEST!r}).output)
 """
 
 
@@ -125,17 +158,55 @@ def test_the_sandbox_host_made_jails(finished: str) -> None:
     assert about["HostConfig"]["ReadonlyRootfs"] is True
     assert about["HostConfig"]["CapAdd"] is None
     assert about["HostConfig"]["Privileged"] is False
-    asked = (
-        "from maia.sandbox import SyncSandbox\n"
-        "with SyncSandbox(tier='jail') as box: print(box.run('print(6*7)').output)"
-    )
-    assert docker("exec", "-i", sandbox, "python", "-", text=asked).strip() == "42"
+    there = docker("exec", "-i", sandbox, "python", "-", text=IN_A_JAIL)
+    assert there.splitlines() == ["42", "['etc', 'tmp'] ['passwd']"]  # no certificate, nobody else's files
+
+
+def test_each_container_has_its_own_key_and_nobody_else_may_read_it(finished: str) -> None:
+    keys = set()
+    for service in ("generation", "editing", "sandbox"):
+        (container,) = containers(service)
+        assert docker("exec", container, "stat", "-c", "%a %u", "/etc/maia/tls/tls.key") == "600 10001"
+        assert docker("exec", container, "ls", "/etc/maia/tls").split() == ["ca.crt", "tls.crt", "tls.key"]
+        keys.add(docker("exec", container, "cat", "/etc/maia/tls/tls.key"))
+    assert len(keys) == 3
+
+
+def test_no_log_has_a_key_in_it(finished: str) -> None:
+    assert "PRIVATE KEY" not in compose("logs", "--no-color")
 
 
 def test_the_sandbox_container_has_no_way_out(finished: str) -> None:
     """Tried by the host's own user, outside of any jail: from within a jail there is not even a socket."""
     (sandbox,) = containers("sandbox")
-    subject = containers("subject")[0]
-    address = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", subject)
-    code = f"SUBJECT = {address or '172.30.0.2'!r}\n" + ATTEMPTS
-    assert docker("exec", "-i", sandbox, "python", "-", text=code) == "[]"
+    servers = {f"{address}:7400" for name in ADDRESSES for one in containers(name) for address in addresses_of(one)}
+    assert len(servers) >= len(ADDRESSES)
+    with socket.create_server(("0.0.0.0", 0)) as here:
+        machine = {f"{address}:{here.getsockname()[1]}" for address in addresses_of_this_machine()}
+        assert reached_from(sys.executable, "-", among=machine) == machine
+        far = {"1.1.1.1:53", "169.254.169.254:80", "deb.debian.org:80", "subject:7400"}
+        targets = servers | machine | far
+        assert reached_from("docker", "exec", "-i", sandbox, "python", "-", among=targets) == set()
+        # The same finds what may be reached: servers are on a network of theirs, which leads nowhere else.
+        (generation,) = containers("generation")
+        found = reached_from("docker", "exec", "-i", generation, "python", "-", among=targets)
+        assert found == servers | {"subject:7400"}
+
+
+def test_the_sandbox_container_has_no_door_into_the_kernel(finished: str) -> None:
+    (sandbox,) = containers("sandbox")
+    assert docker("exec", "-i", sandbox, "python", "-", text=OPENED).splitlines() == ["[]", "[]"]
+
+
+def addresses_of(container: str) -> list[str]:
+    return docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", container).split()
+
+
+def addresses_of_this_machine() -> set[str]:
+    found = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    return {address for address in found if ":" not in address}
+
+
+def reached_from(*python: str, among: set[str]) -> set[str]:
+    done = subprocess.run([*python, *sorted(among)], input=REACHED, capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(done.stdout))

@@ -53,6 +53,13 @@ def test_all_that_is_installed_is_pinned() -> None:
             assert not re.search(r"pip\S* install", text), name
 
 
+def test_what_torch_brings_for_gpus_is_pinned_too() -> None:
+    """The wheels of PyPI: those for CPUs alone, which tests use, need none of these."""
+    pins = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().split()}
+    assert {"torch", "triton", "cuda-bindings", "cuda-toolkit", "nvidia-cudnn-cu13", "nvidia-nvjitlink"} <= pins
+    assert "setuptools" in pins
+
+
 def test_the_sandbox_has_what_guests_import_and_no_vendor() -> None:
     installed = sandbox_packages()
     assert set(GUEST_DISTRIBUTIONS) <= installed

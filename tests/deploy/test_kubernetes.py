@@ -13,10 +13,27 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from maia.sandbox.remote.settings import SandboxSettings
+from maia.services._runtime.picture_settings import PictureSettings
+from maia.services.description.settings import DescriptionSettings
+from maia.services.editing.settings import EditingSettings
+from maia.services.exemplars.settings import ExemplarsSettings
+from maia.services.generation.settings import GenerationSettings
+from maia.services.subject.settings import SubjectSettings
+from maia.wire.settings import ServerSettings, load_settings
+
 KUBERNETES: Final = Path(__file__).parents[2] / "deploy/kubernetes"
 RENDERED: Final = ("base", "overlays/cpu-demo", "overlays/gpu", "overlays/gvisor")
 VERSION: Final = "1.31"
-CUSTOM: Final = ("ScaledObject",)  # KEDA's, which the API's own schemas do not have
+CUSTOM: Final = ("ScaledObject", "PodMonitor")  # of KEDA and Prometheus's operator: the API has no schemas of theirs
+SETTINGS: Final[dict[str, type[ServerSettings]]] = {
+    "subject": SubjectSettings,
+    "generation": GenerationSettings,
+    "editing": EditingSettings,
+    "exemplars": ExemplarsSettings,
+    "description": DescriptionSettings,
+    "sandbox": SandboxSettings,
+}
 ROLES: Final = ("server", "sandbox", "orchestrator")
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")
@@ -164,8 +181,39 @@ def test_keda_scales_what_is_there_by_a_metric_that_is_there() -> None:
         assert one["spec"]["scaleTargetRef"]["name"] == name
         assert "replicas" not in deployments[name]["spec"]
         (trigger,) = one["spec"]["triggers"]
-        assert "maia_queue_items" in trigger["metadata"]["query"]
+        assert trigger["metadata"]["query"] == f'sum(maia_queue_items{{job="{name}"}})'
         assert "maia_queue_items" in metrics
+        # KEDA's own cooldownPeriod is heeded on the way to no replica only, where this never goes.
+        assert one["spec"]["minReplicaCount"] > 0
+        assert one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+
+
+def test_prometheus_asks_the_pods_that_keda_asks_it_about() -> None:
+    (monitor,) = of_kind("overlays/gpu", "PodMonitor").values()
+    chosen = monitor["spec"]["selector"]["matchLabels"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    jobs = set()
+    for _, template in pods("overlays/gpu"):
+        labels = template["metadata"]["labels"]
+        if chosen.items() <= labels.items():
+            jobs.add(labels[monitor["spec"]["jobLabel"]])
+            (container,) = template["spec"]["containers"]
+            assert endpoint["port"] in {port["name"] for port in container["ports"]}
+    assert set(of_kind("overlays/gpu", "ScaledObject")) <= jobs
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_servers_take_their_arguments_and_keep_less_than_fits(name: str) -> None:
+    for owner, deployment in of_kind(name, "Deployment").items():
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        arguments = container["args"] if owner == "sandbox" else container["args"][1:]
+        settings = load_settings(SETTINGS[owner], owner, arguments, program="python")
+        if isinstance(settings, PictureSettings) and settings.backend != "scenes":
+            (tmp,) = (volume["emptyDir"]["sizeLimit"] for volume in spec["volumes"] if volume["name"] == "tmp")
+            assert tmp == "1Gi"  # whoever writes more is not refused, but evicted
+            assert settings.results_mb is not None
+            assert settings.results_mb <= 512
 
 
 def test_models_are_served_by_gpus() -> None:

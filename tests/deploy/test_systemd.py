@@ -39,18 +39,36 @@ def test_a_unit_runs_without_capabilities_and_as_nobody_of_importance(name: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_keys_are_credentials(name: str) -> None:
-    found = lines(name)
-    assert sum(line.startswith("LoadCredential=") for line in found) == 3
-    (start,) = (line for line in found if line.startswith("ExecStart="))
-    assert start.count("${CREDENTIALS_DIRECTORY}") == 3
-    assert "/etc/maia/tls" not in start
+def test_a_unit_has_its_pair_and_takes_a_renewed_one(name: str) -> None:
+    """A credential of systemd's would stay what it was at the start, until it expires under a running server."""
+    settings = [line.partition("=") for line in (UNITS / name).read_text().splitlines()]
+    (folder,) = (f"/run/{value}" for key, _, value in settings if key == "RuntimeDirectory")
+    (start,) = (value.split() for key, _, value in settings if key == "ExecStart")
+    (user,) = (value for key, _, value in settings if key == "User")
+    copied = {value for key, _, value in settings if key in ("ExecStartPre", "ExecReload")}
+    (copy,) = (command.split() for command in copied)  # the same at the start and at a reload, by root
+    assert copy[:7] == ["+/usr/bin/install", "-o", user, "-m", "0400", "-t", folder]
+    given = [start[start.index(flag) + 1] for flag in ("--tls-client-ca", "--tls-key", "--tls-cert")]
+    # In this order: who sees the new certificate sees its key.
+    assert copy[7:] == [file.replace(folder, "/etc/maia/tls") for file in given]
+    assert "RuntimeDirectoryMode=0700" in lines(name)
 
 
 def test_the_sandbox_host_reaches_nobody_and_may_make_jails() -> None:
     found = lines("maia-sandbox.service")
     assert "IPAddressDeny=any" in found
-    assert not any(line.startswith(("RestrictNamespaces=", "SystemCallFilter=", "ProtectHostname=")) for line in found)
+    assert not any(line.startswith(("RestrictNamespaces=", "ProtectHostname=")) for line in found)
+    (refused,) = (line.removeprefix("SystemCallFilter=~").split() for line in found if line.startswith("SystemCallF"))
+    assert {"@debug", "@keyring", "bpf", "userfaultfd"} <= set(refused)
+    assert not {"@mount", "@privileged", "@process"} & set(refused)
+
+
+def test_a_session_may_end_before_its_host_does() -> None:
+    found = lines("maia-sandbox.service")
+    (environment,) = (line for line in found if line.startswith("Environment="))
+    (drain,) = (word.partition("=")[2] for word in environment.split() if word.startswith("MAIA_SANDBOX_DRAIN_S="))
+    (stop,) = (line.partition("=")[2] for line in found if line.startswith("TimeoutStopSec="))
+    assert 60 < int(drain) < int(stop)
 
 
 def test_users_of_the_units_are_made() -> None:

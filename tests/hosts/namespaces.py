@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = f"m{os.getpid()}"
@@ -40,11 +41,24 @@ class Link:
         """Take it up again."""
         _ip("netns", "exec", namespace("middle"), "ip", "link", "set", self._interface, "up")
 
+    def swallow(self) -> None:
+        """Let every packet vanish: nobody is told, neither here nor there, as when a cable is pulled far away."""
+        _ip("-n", namespace(self.host), "route", "replace", "blackhole", f"{self.middle_address}/32")
+
+    def deliver(self) -> None:
+        """Let packets through again."""
+        _ip("-n", namespace(self.host), "route", "delete", "blackhole", f"{self.middle_address}/32")
+
     def throttle(self, kilobits: int) -> None:
         """Let at most so many kilobits a second through to the host, and from it."""
         shape = ("root", "tbf", "rate", f"{kilobits}kbit", "burst", "16kb", "latency", "400ms")
         for where, interface in ((namespace("middle"), self._interface), (namespace(self.host), "up0")):
             _ip("netns", "exec", where, "tc", "qdisc", "replace", "dev", interface, *shape)
+
+    def unthrottle(self) -> None:
+        """Let everything through again."""
+        for where, interface in ((namespace("middle"), self._interface), (namespace(self.host), "up0")):
+            _ip("netns", "exec", where, "tc", "qdisc", "delete", "dev", interface, "root")
 
     def throttled_bytes(self) -> int:
         """Return how many bytes to the host have gone through the bottleneck."""
@@ -56,6 +70,12 @@ class Link:
 def namespace(host: str) -> str:
     """Return the name of a host's namespace; the middle's host is "middle"."""
     return f"{_PREFIX}-{host}"
+
+
+def name_hosts(names: Mapping[str, Sequence[str]]) -> None:
+    """Say which addresses names stand for on the middle's host, instead of what was said before."""
+    lines = [f"{address} {name}\n" for name, addresses in names.items() for address in addresses]
+    _names().write_text("127.0.0.1 localhost\n" + "".join(lines))
 
 
 def why_not() -> str:
@@ -81,6 +101,9 @@ def why_not() -> str:
 def network(hosts: Sequence[str]) -> Iterator[dict[str, Link]]:
     """Make the middle and the hosts; each reaches the middle, and no other."""
     with ExitStack() as stack:
+        _names().parent.mkdir(parents=True)  # `ip netns exec` mounts what is there in the place of the machine's own
+        stack.callback(shutil.rmtree, _names().parent)
+        name_hosts({})
         for name in ("middle", *hosts):
             _ip("netns", "add", namespace(name))
             stack.callback(_ip, "netns", "delete", namespace(name))
@@ -117,6 +140,10 @@ def process(
         for pipe in (started.stdin, started.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _names() -> Path:
+    return Path("/etc/netns") / namespace("middle") / "hosts"
 
 
 def _ip(*arguments: str) -> str:

@@ -22,9 +22,16 @@ from maia.cli.errors import DONE, FAILED, CommandError
 from maia.cli.folders import check_writable, nearest
 from maia.cli.hub import hub_rows
 from maia.cli.isolation import sandbox_rows
-from maia.cli.reach import CERTIFICATES, SERVERS, certificate_rows, sandbox_host_rows, server_rows
+from maia.cli.reach import (
+    CERTIFICATES,
+    SERVERS,
+    certificate_rows,
+    sandbox_host_rows,
+    server_rows,
+    servers_are_elsewhere,
+)
 from maia.cli.results import results_console
-from maia.cli.rows import Row, table_of
+from maia.cli.rows import Mark, Row, table_of
 from maia.cli.servers import exemplar_store
 
 _TORCH_S: Final = 60.0
@@ -42,11 +49,13 @@ async def diagnose(config: Config) -> int:
     """Print what works here.
 
     Returns:
-        The exit code: 0 if the embedded demo can run and what the settings name can be used.
+        The exit code: 0 if what the settings name can be used; and if the embedded demo can run, unless they name every
+        server.
     """
+    elsewhere = servers_are_elsewhere(config)
     parts = await asyncio.gather(
         _python(),
-        _packages(),
+        _packages(elsewhere=elsewhere),
         sandbox_rows(config),
         sandbox_host_rows(config),
         _accelerators(),
@@ -54,19 +63,27 @@ async def diagnose(config: Config) -> int:
         server_rows(config),
         _keys(config),
         hub_rows(config),
-        _folders(config),
+        _folders(config, elsewhere=elsewhere),
     )
     rows = [row for part in parts for row in part]
-    show(results_console(), rows)
+    show(results_console(), rows, elsewhere=elsewhere)
     return FAILED if any(row.mark == "bad" for row in rows) else DONE
 
 
-def show(console: Console, rows: Sequence[Row]) -> None:
-    """Print the table and its meaning."""
+def show(console: Console, rows: Sequence[Row], *, elsewhere: bool = False) -> None:
+    """Print the table and its meaning.
+
+    Args:
+        console: Where to.
+        rows: The lines of the table.
+        elsewhere: Whether the settings name every server; then it is not asked whether the demo can run here.
+    """
     console.print(table_of(rows))
     bad = [row for row in rows if row.mark == "bad"]
     here = [row for row in bad if row.topic not in (SERVERS, CERTIFICATES)]
-    if here:
+    if elsewhere:
+        verdict = f"{len(bad)} of these must be mended." if bad else "What the settings name can be used."
+    elif here:
         verdict = f"maia demo cannot run here: {len(bad)} of these must be mended."
     elif bad:
         verdict = f"{len(bad)} of these must be mended; maia demo, which starts its own servers, can run here."
@@ -82,13 +99,17 @@ async def _python() -> list[Row]:
     return [Row("Python", "good" if good else "bad", found if good else f"{found}; 3.11 or later is needed")]
 
 
-async def _packages() -> list[Row]:
+async def _packages(*, elsewhere: bool) -> list[Row]:
     rows = [Row("packages", "good", f"maia {importlib.metadata.version('maia')}")]
     for name in _DEMO_PACKAGES:
         try:
             rows.append(Row("packages", "good", f"{name} {importlib.metadata.version(name)}"))
         except importlib.metadata.PackageNotFoundError:
-            rows.append(Row("packages", "bad", f"{name} is not installed: pip install 'maia[demo]', or make setup"))
+            rows.append(
+                Row("packages", "note", f"{name} is not installed; only servers that are started here need it")
+                if elsewhere
+                else Row("packages", "bad", f"{name} is not installed: pip install 'maia[demo]', or make setup")
+            )
     return rows
 
 
@@ -130,7 +151,7 @@ async def _keys(config: Config) -> list[Row]:
     ]
 
 
-async def _folders(config: Config) -> list[Row]:
+async def _folders(config: Config, *, elsewhere: bool) -> list[Row]:
     cache = config.cache_dir
     try:
         check_writable(cache, "--cache-dir")
@@ -138,8 +159,9 @@ async def _folders(config: Config) -> list[Row]:
         return [Row("folders", "bad", error.message)]
     free = shutil.disk_usage(nearest(cache)).free // 2**20
     kept = sorted(path.name for path in (exemplar_store(config) / "sets").glob("*"))
+    enough: Mark = "good" if free >= _FREE_MB else "note" if elsewhere else "bad"
     rows = [
-        Row("folders", "good" if free >= _FREE_MB else "bad", f"cache {cache}: {free:,} MiB free"),
+        Row("folders", enough, f"cache {cache}: {free:,} MiB free"),
         Row("folders", "good" if kept else "note", f"exemplars kept: {', '.join(kept) or 'none; the demo finds them'}"),
     ]
     if config.config_file:

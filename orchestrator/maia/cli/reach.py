@@ -24,8 +24,8 @@ from maia.orchestrator.clients import (
     SubjectClient,
     Terms,
 )
-from maia.wire.addresses import Address, split_addresses
-from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
+from maia.wire.addresses import Address, replicas_of, split_addresses
+from maia.wire.channels import SERVICE_OF, open_replica, wait_until_serving
 from maia.wire.errors import MaiaError, UnavailableError
 from maia.wire.refusal import certificate_expiry
 from maia.wire.status import translated
@@ -38,16 +38,22 @@ SANDBOX: Final = "sandbox"
 _SANDBOX_SERVICE: Final = "maia.execution.v1.ExecutionService"
 
 _SERVER_S: Final = 1.5
+_FAR_SERVER_S: Final = 6.0
 _APART_S: Final = 60.0
 """Clocks that far apart are told: certificates and tokens expire by them, and logs are read by them."""
 
 _SOON: Final = dt.timedelta(days=14)
 
 
+def servers_are_elsewhere(config: Config) -> bool:
+    """Whether the settings name every server, so that none is to be started here."""
+    return {f"{name}_address" for name in SERVER_NAMES} <= config.model_fields_set
+
+
 async def server_rows(config: Config) -> list[Row]:
     """Return rows on each replica of each server, and on the sandbox host where the settings name one."""
     asked = [
-        _replica(name, address, config, named=f"{name}_address" in config.model_fields_set)
+        _server(name, address, config, named=f"{name}_address" in config.model_fields_set)
         for name in SERVER_NAMES
         for address in split_addresses(config.address(name))
     ]
@@ -63,7 +69,7 @@ async def sandbox_host_rows(config: Config) -> list[Row]:
     That one does not answer is told where its tier is (`maia.cli.isolation`).
     """
     addresses = split_addresses(config.sandbox_address) if config.sandbox_address else ()
-    found = await asyncio.gather(*(_replica(SANDBOX, address, config, named=True) for address in addresses))
+    found = await asyncio.gather(*(_server(SANDBOX, address, config, named=True) for address in addresses))
     return [row for rows in found for row in rows]
 
 
@@ -100,25 +106,38 @@ def _open_to_others(file: Path) -> list[Row]:
     return [Row(CERTIFICATES, "note", f"every user of this machine can read {file}: chmod 600 {file}")]
 
 
-async def _replica(name: str, address: str, config: Config, *, named: bool) -> list[Row]:
+async def _server(name: str, address: str, config: Config, *, named: bool) -> list[Row]:
+    """Return rows on a server, or on each of those that a DNS name stands for."""
+    parsed = Address.parse(address)
+    try:
+        found = await replicas_of(parsed)
+    except UnavailableError as error:
+        return [_down(name, f"{name} at {address}", error, named=named)]
+    asked = [
+        _replica(
+            name, replica, f"{name} at {address}" + (f" ({replica.host})" if parsed.resolve else ""), config, named
+        )
+        for replica in found
+    ]
+    return [row for rows in await asyncio.gather(*asked) for row in rows]
+
+
+async def _replica(name: str, address: Address, where: str, config: Config, named: bool) -> list[Row]:
     topic = SANDBOX if name == SANDBOX else SERVERS
-    where = f"{name} at {address}"
+    within_s = _SERVER_S if address.local else _FAR_SERVER_S
     try:
         credentials = config.credentials
-        async with open_channel(address, credentials) as channel:
-            connection = Connection(name, address, channel)
+        async with open_replica(address, credentials) as channel:
+            connection = Connection(name, str(address), channel)
             service = SERVICE_OF.get(name, _SANDBOX_SERVICE)
-            await wait_until_serving(channel, server=connection.server, timeout_s=_SERVER_S, service=service)
-            told, apart_s = await _told(connection)
-            said = "" if name == SANDBOX else f"{await _introduction(connection)}; "
-        until = await certificate_expiry(Address.parse(address), credentials)
+            await wait_until_serving(channel, server=connection.server, timeout_s=within_s, service=service)
+            told, apart_s = await _told(connection, within_s)
+            said = "" if name == SANDBOX else f"{await _introduction(connection, within_s)}; "
+        until = await certificate_expiry(address, credentials)
+    except UnavailableError as error:
+        return [] if name == SANDBOX else [_down(name, where, error, named=named)]
     except MaiaError as error:
-        if name == SANDBOX:
-            return []
-        if not isinstance(error, UnavailableError):
-            return [Row(topic, "bad", f"{where}: {error.message}")]
-        reason = f": {error.message}" if named else ""
-        return [Row(topic, "bad" if named else "note", f"{where}: not running{reason}")]
+        return [] if name == SANDBOX else [Row(topic, "bad", f"{where}: {error.message}")]
     release = f"maia {told.version}" if told.version else "of an unknown release"
     return [
         Row(topic, "good", f"{where}: {said}{release}"),
@@ -128,12 +147,17 @@ async def _replica(name: str, address: str, config: Config, *, named: bool) -> l
     ]
 
 
-async def _told(connection: Connection) -> tuple[Told, float | None]:
+def _down(name: str, where: str, error: UnavailableError, *, named: bool) -> Row:
+    reason = f": {error.message}" if named else ""
+    return Row(SANDBOX if name == SANDBOX else SERVERS, "bad" if named else "note", f"{where}: not running{reason}")
+
+
+async def _told(connection: Connection, within_s: float) -> tuple[Told, float | None]:
     """What a server tells of itself, and how many seconds its clock is ahead of ours at least."""
     health = health_pb2_grpc.HealthStub(connection.channel)
     before = time.time()
     with translated(server=connection.server):
-        call = health.Check(health_pb2.HealthCheckRequest(), timeout=_SERVER_S)
+        call = health.Check(health_pb2.HealthCheckRequest(), timeout=within_s)
         await call
     after = time.time()
     told = Told.of(await call.trailing_metadata())
@@ -170,9 +194,9 @@ def _until(until: dt.datetime) -> str:
     return f"expires on {until:%Y-%m-%d}{soon}"
 
 
-async def _introduction(connection: Connection) -> str:
+async def _introduction(connection: Connection, within_s: float) -> str:
     """What a server says of itself: name, revision, and what it hosts."""
-    terms = Terms.within(_SERVER_S)
+    terms = Terms.within(within_s)
     match connection.name:
         case "subject":
             found = await hosted(SubjectClient(connection), terms)

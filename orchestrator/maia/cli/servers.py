@@ -14,7 +14,7 @@ from maia.cli.config import Config, environment_without_keys
 from maia.cli.errors import ServerDownError
 from maia.cli.progress import Progress
 from maia.cli.words import counted
-from maia.orchestrator.clients import SERVER_NAMES, Addresses, Connection, Servers, open_servers
+from maia.orchestrator.clients import SERVER_NAMES, Addresses, Connection, Servers, open_servers, ready_within_s
 from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 from maia.wire.tls import ClientCredentials
@@ -22,9 +22,6 @@ from maia.wire.tls import ClientCredentials
 ANY_PORT: Final = "127.0.0.1:0"
 PLAIN: Final = ("--tls-cert", "", "--tls-key", "", "--tls-client-ca", "", "--tokens", "")
 """Flags of a server for this command alone."""
-
-READY_S: Final = 3.0
-"""How long a server may take to say that it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,8 @@ async def connection(where: Deployment, name: str) -> AsyncIterator[Connection]:
         one = Connection(name, where.at[name], channel)
         with startable(where):
             try:
-                await wait_until_serving(channel, server=one.server, timeout_s=READY_S, service=SERVICE_OF[name])
+                within_s = ready_within_s(one.address)
+                await wait_until_serving(channel, server=one.server, timeout_s=within_s, service=SERVICE_OF[name])
             except UnavailableError as error:
                 raise one.unavailable(error) from error
         yield one

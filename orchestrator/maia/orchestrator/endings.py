@@ -8,10 +8,10 @@ from maia.orchestrator.errors import DISK_FULL, STORE_FAILED, UNWRITABLE, Backbo
 from maia.orchestrator.events import Stopped
 from maia.orchestrator.pausing import PausedError
 from maia.sandbox import HostGoneError, SandboxError, SessionsFullError
-from maia.wire.errors import MaiaError
+from maia.wire.errors import DeadlineExceededError, MaiaError
 from maia.wire.status import RETRYABLE
 
-_LATER: Final = (PausedError, HostGoneError, SessionsFullError, *RETRYABLE)
+_LATER: Final = (PausedError, HostGoneError, SessionsFullError, DeadlineExceededError, *RETRYABLE)
 _LATER_REASONS: Final = frozenset({DISK_FULL, UNWRITABLE, STORE_FAILED})
 
 

@@ -29,6 +29,7 @@ from maia.orchestrator.gateway import Gateway, GatewayLimits
 from maia.orchestrator.gateway.forms import recalled
 from maia.orchestrator.images import ImageTable
 from maia.orchestrator.journal import JournalWriter, writing
+from maia.orchestrator.patience import PATIENCE_S, Attempts
 from maia.orchestrator.pausing import Pause
 from maia.orchestrator.record import Record
 from maia.orchestrator.tape import Tape
@@ -38,15 +39,13 @@ from maia.orchestrator.toolbox import TOOLS, Study, ToolFunction, run_tag
 from maia.orchestrator.wiring import Lab
 from maia.orchestrator.workbench import SandboxWorkbench, Transcript
 from maia.sandbox import Limits, SandboxError
-from maia.wire.errors import InternalError, MaiaError
+from maia.wire.errors import DeadlineExceededError, InternalError, MaiaError
+from maia.wire.status import RETRYABLE
 
 log = structlog.stdlib.get_logger("maia.run")
 
 _LONGEST_NAME: Final = 200
 """Bytes of a folder's name, whose limit is 255."""
-
-_HOST_PATIENCE_S: Final = 120.0
-"""How long a run waits for a sandbox host that is gone, from when it went."""
 
 _HOST_PAUSE_S: Final = 2.0
 
@@ -222,7 +221,7 @@ class _Run:
                 journal.reread()
                 progress = len(Tape.of(journal.events).replies) > replies
                 if until is None or progress:
-                    until = time.monotonic() + _HOST_PATIENCE_S
+                    until = time.monotonic() + PATIENCE_S
                 if not error.passing or time.monotonic() + _HOST_PAUSE_S > until:
                     raise
                 log.warning("the sandbox host has no session; it is asked again", unit=str(self.unit), why=str(error))
@@ -340,14 +339,19 @@ def restore(tape: Tape, images: ImageTable, study: Study) -> None:
 
 
 async def _introductions(servers: Servers, unit: UnitName) -> tuple[SubjectInfo, Generator, Editor, Describer]:
-    """Ask the servers who they are."""
-    terms = Terms.within(_INTRODUCTIONS_S)
-    return await asyncio.gather(
-        servers.subject.info(unit.model, terms),
-        servers.generation.generator(terms),
-        servers.editing.editor(terms),
-        servers.description.describer(terms),
-    )
+    """Ask the servers who they are; while one is out of reach, again."""
+
+    async def ask() -> tuple[SubjectInfo, Generator, Editor, Describer]:
+        terms = Terms.within(_INTRODUCTIONS_S)
+        return await asyncio.gather(
+            servers.subject.info(unit.model, terms),
+            servers.generation.generator(terms),
+            servers.editing.editor(terms),
+            servers.description.describer(terms),
+        )
+
+    # Of so small a question the deadline passes only while a link is down and nobody has noticed yet.
+    return await Attempts(f"the start of {unit}", retryable=(*RETRYABLE, DeadlineExceededError)).make(ask)
 
 
 def _now() -> str:

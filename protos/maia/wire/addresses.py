@@ -5,14 +5,16 @@ Several replicas of a server are a list that commas separate.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from maia.wire.errors import InvalidRequestError
+from maia.wire.errors import InvalidRequestError, UnavailableError
 
 SERVER_ADDRESSES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -38,6 +40,9 @@ class Address:
     socket: Path | None = None
     resolve: bool = False
     """The host is a DNS name whose every record is a server (`dns:///`)."""
+
+    name: str = ""
+    """What the server's certificate must be of, where that is not the host: the name that it was found by."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -69,6 +74,11 @@ class Address:
         return cls(host=bare, port=int(port), resolve=resolve)
 
     @property
+    def known_as(self) -> str:
+        """What the server's certificate must be of."""
+        return self.name or self.host
+
+    @property
     def local(self) -> bool:
         """Only this machine can be at the other end."""
         if self.socket is not None or self.host == "localhost":
@@ -80,7 +90,7 @@ class Address:
 
     def with_port(self, port: int) -> Address:
         """Return the same host with another port."""
-        return Address(host=self.host, port=port, resolve=self.resolve)
+        return replace(self, port=port)
 
     def require_local(self, remedy: str = "use 127.0.0.1, [::1] or unix:/path") -> None:
         """Refuse an address that plain text must not go to.
@@ -116,6 +126,26 @@ def split_addresses(text: str) -> tuple[str, ...]:
         if one in found[:number]:
             raise _invalid(text, f"{one} stands there twice")
     return tuple(found)
+
+
+async def replicas_of(address: Address) -> tuple[Address, ...]:
+    """Return the server at each record of a DNS name; of any other address, that alone.
+
+    Raises:
+        UnavailableError: NAME_UNKNOWN.
+    """
+    if not address.resolve:
+        return (address,)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UnavailableError(
+            f"no host is called {address.host} ({error.strerror})",
+            reason="NAME_UNKNOWN",
+            metadata={"address": str(address)},
+        ) from error
+    hosts = dict.fromkeys(str(where[0]) for *_, where in found)
+    return tuple(Address(host, address.port, name=address.host) for host in hosts)
 
 
 def _invalid(text: str, why: str) -> InvalidRequestError:

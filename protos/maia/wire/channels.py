@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from maia.wire.addresses import Address, split_addresses
 from maia.wire.errors import InvalidRequestError, PreconditionError, UnauthenticatedError, UnavailableError
+from maia.wire.keepalive import client_keepalive
 from maia.wire.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from maia.wire.refusal import refusal, silence
 from maia.wire.replicas import ReplicatedChannel
@@ -69,6 +70,16 @@ def open_channel(address: str, credentials: ClientCredentials | None = None) -> 
     return _open(Address.parse(address), credentials, replica=False)
 
 
+def open_replica(address: Address, credentials: ClientCredentials | None = None) -> grpc.aio.Channel:
+    """Open a channel to one server, as `open_channel` does, such as one of those that a name stands for.
+
+    Raises:
+        InvalidRequestError, PreconditionError: As `open_channel`.
+    """
+    check_reachable(str(address), credentials)
+    return _open(address, credentials, replica=False)
+
+
 def _open(address: Address, credentials: ClientCredentials | None, *, replica: bool) -> grpc.aio.Channel:
     options = [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -80,12 +91,16 @@ def _open(address: Address, credentials: ClientCredentials | None, *, replica: b
         ("grpc.service_config", _service_config(every_record=address.resolve, replica=replica)),
         # gRPC would send even loopback traffic through the machine's http_proxy.
         ("grpc.enable_http_proxy", 0),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        *client_keepalive(),
         # The default waits a second before it tries a server again that was still starting.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        # The default asks for a name's addresses again after half a minute only, though none of those it has answers.
+        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     ]
+
+    if address.name:
+        options.append(("grpc.ssl_target_name_override", address.name))
 
     def connect(certificates: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
         if certificates is None:

@@ -155,7 +155,7 @@ def _shake_hands(address: Address, context: ssl.SSLContext) -> bool:
     # In a thread and not by asyncio, whose streams keep an alert that comes after the handshake to themselves.
     with (
         socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
-        context.wrap_socket(plain, server_hostname=address.host) as secure,
+        context.wrap_socket(plain, server_hostname=address.known_as) as secure,
     ):
         return bool(secure.recv(1))
 
@@ -163,7 +163,7 @@ def _shake_hands(address: Address, context: ssl.SSLContext) -> bool:
 def _expiry(address: Address, context: ssl.SSLContext) -> dt.datetime | None:
     with (
         socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
-        context.wrap_socket(plain, server_hostname=address.host) as secure,
+        context.wrap_socket(plain, server_hostname=address.known_as) as secure,
     ):
         shown = (secure.getpeercert() or {}).get("notAfter")
     return dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(shown), dt.UTC) if isinstance(shown, str) else None

@@ -12,14 +12,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Container, Generator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, Self
 
 import grpc
 from typing_extensions import override
 
+from maia.wire.errors import OverloadedError
+from maia.wire.status import from_rpc
+
 _ATTEMPTS: Final = 4
 _BACKOFF_S: Final = 0.1
 _POLL_S: Final = 0.01
+_NO_ROOM: Final = (OverloadedError.default_reason, "OUT_OF_MEMORY")
 _COMING: Final = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 
 
@@ -27,7 +32,9 @@ class ReplicatedChannel(grpc.aio.Channel):
     """Gives each call to the next replica that serves.
 
     A call of one request and one answer whose replica dies is made again at another at once, if its service is
-    idempotent; where no other serves, up to three times within a second. A stream stays with its replica.
+    idempotent; where no other serves, up to three times within a second. One whose replica has no room is made at each
+    other that serves, at once, before the shortest delay that any of them asked for is obeyed by whoever called. A
+    stream stays with its replica.
     """
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel], *, idempotent: Container[str]) -> None:
@@ -179,8 +186,13 @@ class _Call(Awaitable[Any]):
 
     async def _answer(self, request: object) -> object:
         tried: set[int] = set()
-        for attempt in range(1, self._attempts + 1):
+        full: list[tuple[float, grpc.aio.AioRpcError]] = []
+        attempt = 0
+        while True:
             replica = await self._picked(tried)
+            if replica in tried and full:
+                raise min(full, key=itemgetter(0))[1]
+            attempt += 1
             if replica in tried:  # no other serves
                 await asyncio.sleep(min(_BACKOFF_S * 2 ** (attempt - 2), self._left() or 1.0))
             tried.add(replica)
@@ -190,9 +202,11 @@ class _Call(Awaitable[Any]):
             try:
                 return await self._last
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == self._attempts:
+                wait_s = _wait_for_room_s(error)
+                if wait_s is not None and self._attempts > 1:
+                    full.append((wait_s, error))
+                elif error.code() is not grpc.StatusCode.UNAVAILABLE or attempt >= self._attempts:
                     raise
-        raise AssertionError("the last attempt answers or raises")
 
     async def _picked(self, tried: Container[int]) -> int:
         try:
@@ -206,3 +220,14 @@ class _Call(Awaitable[Any]):
 
     def _left(self) -> float | None:
         return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+
+def _wait_for_room_s(error: grpc.aio.AioRpcError) -> float | None:
+    """Return after how long a replica that has no room wants to be asked again; None if it is anything else.
+
+    A quota of the client or of a vendor is obeyed: to ask another replica would only get round it.
+    """
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    told = from_rpc(error, server="")
+    return told.retry_after_s if isinstance(told, OverloadedError) and told.reason in _NO_ROOM else None

@@ -32,6 +32,7 @@ from maia.wire.access import Access, AccessInterceptor, scope_of
 from maia.wire.addresses import Address
 from maia.wire.calls import CallInterceptor
 from maia.wire.errors import PreconditionError
+from maia.wire.keepalive import server_keepalive
 from maia.wire.limits import (
     CONNECTION_GRACE_S,
     DRAIN_S,
@@ -61,11 +62,6 @@ _OPTIONS: Final = (
     ("grpc.http2.bdp_probe", 0),
     # Two servers would otherwise share one port and each get some of the calls.
     ("grpc.so_reuseport", 0),
-    # Clients ping every 60 s; the default refuses more than one ping in 300 s.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
-    # A client whose machine is gone must not hold a stream, and what belongs to it, for the two hours of the default.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
 )
 
 
@@ -155,7 +151,7 @@ async def running(services: Sequence[Hosted], options: ServerOptions | None = No
         CallInterceptor(options.calls),
         AccessInterceptor(access, options.request_bytes),
     )
-    server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *_age(options)))
+    server = grpc.aio.server(interceptors=interceptors, options=(*_OPTIONS, *server_keepalive(), *_age(options)))
     for service in services:
         service.add(service.servicer, server)
     healths = health.aio.HealthServicer()

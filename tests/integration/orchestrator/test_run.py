@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from maia.orchestrator.agents.replay import ReplayBackbone
+from maia.orchestrator.clients import SubjectClient, SubjectInfo, Terms
 from maia.orchestrator.conversation import Message, Picture, Reply, Text
 from maia.orchestrator.errors import BackboneError, JournalError
 from maia.orchestrator.events import (
@@ -35,6 +36,7 @@ from maia.orchestrator.run import RunSettings, investigate_unit, unit_folder
 from maia.orchestrator.toolbox.study import NO_THRESHOLD
 from maia.orchestrator.wiring import Lab
 from maia.sandbox import Host, Limits
+from maia.wire.errors import DeadlineExceededError, MaiaError, UnavailableError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -291,3 +293,28 @@ async def test_a_finished_journal_replays_to_the_same_calls_and_labels(world: Wo
         (BackboneReply, lambda event: event.text),
     ):
         assert list(map(told, of(replayed, kind))) == list(map(told, of(events, kind)))
+
+
+@dataclass
+class Distant:
+    """A subject server that answers once the link to it has failed in some ways."""
+
+    real: SubjectClient
+    failures: list[MaiaError]
+
+    async def info(self, subject: str, terms: Terms) -> SubjectInfo:
+        if self.failures:
+            raise self.failures.pop()
+        return await self.real.info(subject, terms)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+async def test_a_unit_that_begins_while_a_server_is_out_of_reach_waits_for_it(world: World, tmp_path: Path) -> None:
+    failures: list[MaiaError] = [UnavailableError("no route"), DeadlineExceededError("no answer")]
+    subject: Any = Distant(world.lab.servers.subject, failures)
+    lab = Lab(replace(world.lab.servers, subject=subject), world.host, Prepared([code("print(1)"), CONCLUSION]))
+    ended = await investigate_unit(UNIT, lab, RunSettings("prepared", tmp_path))
+    assert isinstance(ended, Finished)
+    assert not failures

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from maia.sandbox import (
     ToolError,
 )
 from maia.sandbox.remote.metrics import SandboxMetrics
-from maia.sandbox.remote.servicer import execution_service
+from maia.sandbox.remote.servicer import ExecutionServicer, execution_service
 from maia.wire.channels import open_channel
 from maia.wire.errors import AbortedError, InvalidRequestError, MaiaError
 from maia.wire.server import running
@@ -318,6 +319,28 @@ async def test_sessions_go_to_the_hosts_of_a_list_that_have_room(host: Host) -> 
             await both.open()
         for session in sessions:
             await session.close()
+
+
+class Unreachable(ExecutionServicer):
+    """Serves, as far as its health tells, and opens no session."""
+
+    async def Session(self, requests: object, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "Connection timed out")
+
+
+async def test_a_session_is_opened_at_another_host_where_one_cannot_be_reached(host: Host) -> None:
+    gone = replace(execution_service(host, 1), servicer=Unreachable(host, 1))
+    async with (
+        running([gone]) as there,
+        running([execution_service(host, 9)]) as here,
+        RemoteHost(f"{there.address},{here.address}") as both,
+    ):
+        for _ in range(2):
+            async with await both.open() as session:
+                assert (await session.run("print(1)")).ok
+    async with running([gone]) as there, RemoteHost(there.address) as alone:
+        with pytest.raises(HostGoneError, match="Connection timed out"):
+            await alone.open()
 
 
 async def test_a_client_that_dies_leaves_nothing(remote: RemoteHost) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from maia.cli.reach import certificate_rows, sandbox_host_rows, server_rows
 from maia.cli.rows import Row
 from maia.wire import server as wire_server
 from maia.wire import versions
-from maia.wire.certificates import files_of
+from maia.wire.certificates import files_of, make_certificates
 from maia.wire.server import ServerOptions, running
 from maia.wire.versions import own_version
 
@@ -142,3 +143,31 @@ def test_secrets_that_everybody_can_read_are_worth_knowing(tmp_path: Path) -> No
     assert note.detail == f"every user of this machine can read {token}: chmod 600 {token}"
     token.chmod(0o640)
     assert [row.mark for row in certificate_rows(settings)] == ["good", "good"]
+
+
+async def test_every_server_behind_a_name_is_asked_and_known_by_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificates(tmp_path, hosts={"generation": ["generation.lab"]})
+
+    real = socket.getaddrinfo
+
+    def looked_up(host: str, port: int, *how: Any, **named: Any) -> Any:
+        if host == "generation.lob":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host != "generation.lab":
+            return real(host, port, *how, **named)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in ("127.0.0.1", "127.0.0.2")]
+
+    async with running([naming()], ServerOptions(credentials=server_of(tmp_path))) as server:
+        port = server.address.rpartition(":")[2]
+        monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+        rows = await found(f"dns:///generation.lab:{port}", **secured(tmp_path))
+        unknown = await found(f"dns:///generation.lob:{port}", **secured(tmp_path))
+    where = f"generation at dns:///generation.lab:{port}"
+    assert [row.mark for row in rows] == ["good", "good", "bad"]
+    assert rows[0].detail.startswith(f"{where} (127.0.0.1): ")
+    assert "its certificate expires on" in rows[1].detail
+    assert rows[2].detail.startswith(f"{where} (127.0.0.2): not running: ")
+    assert [row.mark for row in unknown] == ["bad"]
+    assert "no host is called generation.lob" in unknown[0].detail

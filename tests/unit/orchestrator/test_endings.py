@@ -6,7 +6,7 @@ from maia.orchestrator.endings import may_pass, stopped_by
 from maia.orchestrator.errors import DISK_FULL, BackboneError, JournalError, MissingKeyError
 from maia.orchestrator.pausing import PausedError
 from maia.sandbox import HostGoneError, ProtocolError, SandboxError, SessionError
-from maia.wire.errors import InternalError, NotFoundError, OverloadedError, UnavailableError
+from maia.wire.errors import DeadlineExceededError, InternalError, NotFoundError, OverloadedError, UnavailableError
 
 
 def in_a_workbench(cause: SandboxError) -> InternalError:
@@ -23,6 +23,7 @@ def in_a_workbench(cause: SandboxError) -> InternalError:
         (BackboneError("the key is refused", transient=False, reason="BACKBONE_KEY_REFUSED"), "invalid"),
         (UnavailableError("down"), "paused"),
         (OverloadedError("full"), "paused"),
+        (DeadlineExceededError("slow, or behind a link that is down"), "paused"),
         (HostGoneError("gone"), "paused"),
         (in_a_workbench(HostGoneError("gone")), "paused"),
         (in_a_workbench(ProtocolError("broken")), "invalid"),

@@ -6,16 +6,19 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from tests.unit.wire.test_server_process import Process, started
+from typing_extensions import override
 
 from maia.generation.v1 import generation_pb2, generation_pb2_grpc
 from maia.wire.channels import open_channel, wait_until_serving
-from maia.wire.errors import DeadlineExceededError, InvalidRequestError, UnavailableError
+from maia.wire.errors import DeadlineExceededError, InvalidRequestError, OverloadedError, UnavailableError
+from maia.wire.replicas import ReplicatedChannel
+from maia.wire.server import Hosted, running
 from maia.wire.status import translated
 
 Replica = tuple[Process, str]
@@ -138,6 +141,70 @@ async def test_a_call_that_is_hung_up_is_cancelled_at_the_replica(
     assert await call.code() is grpc.StatusCode.CANCELLED
     logs = [(await stop(process))[1] for process, _ in replicas]
     assert b"CANCELLED" in b"".join(logs)
+
+
+class Full(generation_pb2_grpc.GenerationServiceServicer):
+    """Has no room, or room again once it was asked so often."""
+
+    def __init__(self, retry_after_s: float, *, times: int = 1000, reason: str | None = None) -> None:
+        self.asked = 0
+        self._error = OverloadedError("full", retry_after_s=retry_after_s, reason=reason)
+        self._times = times
+
+    @override
+    async def GetGenerator(
+        self, request: generation_pb2.GetGeneratorRequest, context: object
+    ) -> generation_pb2.GetGeneratorResponse:
+        self.asked += 1
+        if self.asked <= self._times:
+            raise self._error
+        return generation_pb2.GetGeneratorResponse()
+
+    @override
+    async def GenerateImages(
+        self, request: generation_pb2.GenerateImagesRequest, context: object
+    ) -> generation_pb2.GenerateImagesResponse:
+        raise NotImplementedError
+
+
+@asynccontextmanager
+async def full(*servicers: Full) -> AsyncIterator[generation_pb2_grpc.GenerationServiceAsyncStub]:
+    """A channel to servers, all of which serve."""
+    service = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"]
+    add = generation_pb2_grpc.add_GenerationServiceServicer_to_server
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(running([Hosted(service, add, one)])) for one in servicers]
+        channel = await stack.enter_async_context(open_channel(",".join(server.address for server in servers)))
+        assert isinstance(channel, ReplicatedChannel)
+        for one in channel.channels:
+            one.get_state(try_to_connect=True)
+            await asyncio.wait_for(one.channel_ready(), 20)
+        yield generation_pb2_grpc.GenerationServiceStub(channel)
+
+
+async def test_where_one_replica_is_full_the_other_is_asked_at_once() -> None:
+    busy, idle = Full(30.0), Full(30.0, times=0)
+    async with full(busy, idle) as stub:
+        for _ in range(2):
+            await stub.GetGenerator(ASK, timeout=20)
+    assert (busy.asked, idle.asked) == (2, 2)  # in turn
+
+
+async def test_where_all_replicas_are_full_each_is_asked_once_and_the_shortest_delay_is_told() -> None:
+    servicers = Full(7.0), Full(3.0), Full(5.0)
+    async with full(*servicers) as stub:
+        with pytest.raises(OverloadedError) as told, translated(server="server"):
+            await stub.GetGenerator(ASK, timeout=20)
+    assert told.value.retry_after_s == 3.0
+    assert [one.asked for one in servicers] == [1, 1, 1]
+
+
+async def test_a_quota_of_the_client_is_not_got_round_at_another_replica() -> None:
+    servicers = Full(7.0, reason="CLIENT_TOO_FAST"), Full(7.0, reason="CLIENT_TOO_FAST")
+    async with full(*servicers) as stub:
+        with pytest.raises(OverloadedError), translated(server="server"):
+            await stub.GetGenerator(ASK, timeout=20)
+    assert sum(one.asked for one in servicers) == 1
 
 
 def test_a_list_of_addresses_is_checked() -> None:

@@ -8,7 +8,7 @@ from maia.orchestrator.clients.description import Describer, DescriptionClient, 
 from maia.orchestrator.clients.editing import EditedPicture, EditingClient, EditItem, Editor
 from maia.orchestrator.clients.exemplars import Exemplar, ExemplarsClient, ExemplarSet, TopPictures
 from maia.orchestrator.clients.generation import GeneratedPicture, GenerateItem, GenerationClient, Generator
-from maia.orchestrator.clients.servers import SERVER_NAMES, Addresses, Servers, open_servers
+from maia.orchestrator.clients.servers import SERVER_NAMES, Addresses, Servers, open_servers, ready_within_s
 from maia.orchestrator.clients.subject import (
     Ablation,
     Effect,
@@ -52,4 +52,5 @@ __all__ = [
     "TopPictures",
     "Unit",
     "open_servers",
+    "ready_within_s",
 ]

@@ -15,13 +15,13 @@ from maia.orchestrator.clients.editing import EditingClient
 from maia.orchestrator.clients.exemplars import ExemplarsClient
 from maia.orchestrator.clients.generation import GenerationClient
 from maia.orchestrator.clients.subject import SubjectClient
-from maia.wire.addresses import SERVER_ADDRESSES
+from maia.wire.addresses import SERVER_ADDRESSES, Address, split_addresses
 from maia.wire.channels import SERVICE_OF, open_channel, wait_until_serving
 from maia.wire.errors import UnavailableError
 from maia.wire.tls import ClientCredentials
 
-READY_S: Final = 3.0
-"""How long a server may take to say that it serves."""
+_READY_S: Final = 3.0
+_FAR_READY_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,19 @@ SERVER_NAMES: Final = tuple(SERVER_ADDRESSES)
 """The servers as `maia serve` names them."""
 
 
+def ready_within_s(address: str) -> float:
+    """Return how long a server may take to say that it serves: elsewhere it may be behind a slow link.
+
+    Args:
+        address: Its own, or a list.
+
+    Raises:
+        InvalidRequestError: ADDRESS_INVALID.
+    """
+    here = all(Address.parse(one).local for one in split_addresses(address))
+    return _READY_S if here else _FAR_READY_S
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     """The clients of the five servers; all units and sessions of a process share them."""
@@ -71,12 +84,12 @@ class Servers:
 
 
 @asynccontextmanager
-async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> AsyncIterator[Servers]:
+async def open_servers(addresses: Addresses, *, ready_s: float | None = None) -> AsyncIterator[Servers]:
     """Connect to all servers and wait until each is ready; the connections close with the context.
 
     Args:
         addresses: Where they are.
-        ready_s: How long to wait for each.
+        ready_s: How long to wait for each; None for what suits its address.
 
     Raises:
         UnavailableError: A server does not serve; the message names all such servers, their addresses, and how to
@@ -103,9 +116,14 @@ async def open_servers(addresses: Addresses, *, ready_s: float = READY_S) -> Asy
         )
 
 
-async def _all_ready(connections: dict[str, Connection], ready_s: float) -> None:
+async def _all_ready(connections: dict[str, Connection], ready_s: float | None) -> None:
     waits = [
-        wait_until_serving(connection.channel, server=connection.server, timeout_s=ready_s, service=SERVICE_OF[name])
+        wait_until_serving(
+            connection.channel,
+            server=connection.server,
+            timeout_s=ready_within_s(connection.address) if ready_s is None else ready_s,
+            service=SERVICE_OF[name],
+        )
         for name, connection in connections.items()
     ]
     answers = await asyncio.gather(*waits, return_exceptions=True)

@@ -12,7 +12,6 @@ variables are answered and not journaled.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import time
@@ -27,6 +26,7 @@ from maia.orchestrator.clients import Terms
 from maia.orchestrator.conversation import Part, Text
 from maia.orchestrator.events import ToolCalled, ToolReturned
 from maia.orchestrator.gateway.forms import digest, exact, for_readers, recalled
+from maia.orchestrator.patience import PATIENCE_S, Attempts
 from maia.orchestrator.record import Record, Rerun
 from maia.orchestrator.tape import RecordedCall
 from maia.orchestrator.toolbox import TOOLS, Call, Study, Toolbox, ToolFunction, constants, tool_specs
@@ -35,8 +35,7 @@ from maia.sandbox import Tool, ToolError, ToolSpec
 from maia.wire import tracing
 from maia.wire.calls import call_metadata
 from maia.wire.deadline import Deadline
-from maia.wire.errors import InvalidRequestError, MaiaError, OverloadedError
-from maia.wire.status import RETRYABLE
+from maia.wire.errors import InvalidRequestError
 
 FAULTS_OF_CODE: Final = frozenset(
     {
@@ -50,9 +49,6 @@ FAULTS_OF_CODE: Final = frozenset(
     }
 )
 """Reasons of invalid requests that the agent's code can do something about; all others are faults of the system."""
-
-_FIRST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 10.0
 
 log = structlog.stdlib.get_logger("maia.gateway")
 
@@ -81,7 +77,7 @@ class GatewayLimits:
 
     calls: int = 2000
     attempt_s: float = 300.0
-    patience_s: float = 120.0
+    patience_s: float = PATIENCE_S
 
 
 class Gateway:
@@ -153,7 +149,7 @@ class Gateway:
         if before is not None:
             return self._repeated(before)
         started = time.monotonic()
-        attempts = _Attempts(name, self._limits.patience_s)
+        attempts = Attempts(name, self._limits.patience_s)
         notes: list[str] = []
         try:
             if refusal is not None:
@@ -260,35 +256,3 @@ def _same(one: ToolCalled, other: ToolCalled) -> bool:
 
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 4)
-
-
-class _Attempts:
-    """Attempts at one call, as long as asking again may help."""
-
-    def __init__(self, tool: str, patience_s: float) -> None:
-        self._tool = tool
-        self._until = time.monotonic() + patience_s
-        self.made = 0
-
-    async def make(self, attempt: Callable[[], Awaitable[tuple[Call, object]]]) -> tuple[Call, object]:
-        """Return the first answer.
-
-        Raises:
-            MaiaError: What the last attempt raised.
-        """
-        pause = _FIRST_PAUSE_S
-        while True:
-            self.made += 1
-            try:
-                return await attempt()
-            except MaiaError as error:
-                if not isinstance(error, tuple(RETRYABLE)):
-                    raise
-                wait = error.retry_after_s if isinstance(error, OverloadedError) else pause
-                if time.monotonic() + wait > self._until:
-                    raise
-                log.warning(
-                    "a tool call is tried again", tool=self._tool, reason=error.reason, why=error.message, in_s=wait
-                )
-            await asyncio.sleep(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -12,7 +12,7 @@ import grpc
 
 from maia.execution.v1 import execution_pb2 as pb
 from maia.execution.v1 import execution_pb2_grpc
-from maia.sandbox.errors import ProtocolError, SandboxError, SessionsFullError
+from maia.sandbox.errors import HostGoneError, ProtocolError, SandboxError, SessionsFullError
 from maia.sandbox.host.broker import Broker
 from maia.sandbox.host.host import Policy, open_request
 from maia.sandbox.host.tiers.tier import Feature
@@ -146,7 +146,8 @@ class RemoteHost:
             ProtocolError: A constant that cannot travel.
             SessionsFullError: The host has as many sessions as it may.
             TierUnavailableError: Its kernel refuses what isolation needs.
-            SandboxError: It does not answer, or refuses.
+            HostGoneError: It does not answer, or opens no session within a minute.
+            SandboxError: It refuses.
         """
         if self._channel is None:
             raise SandboxError("the host is not open; use `async with RemoteHost(...) as host`")
@@ -171,13 +172,13 @@ class RemoteHost:
         return session
 
     async def _begun(self, channel: grpc.aio.Channel, request: pb.OpenSession) -> tuple[_Call, pb.SessionOpened]:
-        """Open the session at the next host; where that one is full, at another."""
+        """Open the session at the next host; where that one is full or out of reach, at another."""
         hosts = len(split_addresses(self.address))
         for others in reversed(range(hosts)):
             call = self._stub(channel).Session()
             try:
                 return call, await self._opened(call, request)
-            except SessionsFullError:
+            except (SessionsFullError, HostGoneError):
                 call.cancel()
                 if not others:
                     raise
@@ -195,7 +196,7 @@ class RemoteHost:
         except grpc.aio.AioRpcError as error:
             raise from_wire(error, self.address) from error
         except TimeoutError:
-            raise SandboxError(f"the sandbox host at {self.address} opened no session within {_OPEN_S:g} s") from None
+            raise HostGoneError(f"the sandbox host at {self.address} opened no session within {_OPEN_S:g} s") from None
         if not isinstance(response, pb.SessionResponse) or response.WhichOneof("kind") != "opened":
             raise SandboxError(f"the sandbox host at {self.address} did not begin by saying that the session is open")
         return response.opened

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.host.trees import kill_all_sessions, launched
+from tests.unit.sandbox.host.trees import children, descendants, kill_all_sessions, launched, runs
 
 from maia.sandbox import (
     Host,
@@ -37,25 +37,6 @@ from maia.sandbox.host.tiers.jail.plan import make_plan
 REPOSITORY = Path(__file__).parents[4]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def children(pid: int) -> list[int]:
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-
-
-def descendants(pid: int) -> list[int]:
-    return [found for child in children(pid) for found in (child, *descendants(child))]
-
-
-def runs(pid: int) -> bool:
-    """Whether a process has not ended; one that only waits to be reaped, by whoever adopted it, has."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return "State:\tZ" not in status
 
 
 async def settled(host: Host) -> None:
