@@ -271,13 +271,16 @@ def check_options(options: ServerOptions, name: str | None = None) -> None:
 
     Raises:
         InvalidRequestError: ADDRESS_INVALID or ADDRESS_NOT_LOCAL.
-        PreconditionError: As `maia.wire.tls.read_pem`.
+        PreconditionError: As `maia.wire.tls.read_pem`; ADDRESS_IN_USE or ADDRESS_UNUSABLE.
     """
     address = Address.parse(options.listen)
     if options.credentials is None:
         address.require_local(_remedy(name or "subject"))
     else:
         options.credentials.check()
+    # A socket's file is looked at when it is bound, since the look itself would disturb a server there.
+    if address.socket is None and (obstacle := _obstacle(address)) is not None:
+        raise obstacle
 
 
 def _remedy(name: str) -> str:
@@ -291,8 +294,7 @@ def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredenti
     if address.socket is not None:
         return _bind_socket(server, address, address.socket)
     loaded = credentials.load() if credentials is not None else None
-    # "localhost" would bind both 127.0.0.1 and [::1], on two different ports when the port is 0.
-    one = Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
+    one = _one(address)
     try:
         port = server.add_insecure_port(str(one)) if loaded is None else server.add_secure_port(str(one), loaded)
         return one.with_port(port)
@@ -300,11 +302,26 @@ def _bind(server: grpc.aio.Server, address: Address, credentials: ServerCredenti
         raise _unbound(address) from error
 
 
+def _one(address: Address) -> Address:
+    """Return 127.0.0.1 for "localhost", which would be [::1] too, on another port when the port is 0."""
+    return Address.parse(f"127.0.0.1:{address.port}") if address.host == "localhost" else address
+
+
 def _unbound(address: Address) -> PreconditionError:
-    """Return why an address cannot be bound, of which gRPC says nothing: what the system says to a plain socket."""
-    reason, why = "ADDRESS_UNUSABLE", "the system does not say why"
+    """Return why gRPC could not bind an address, of which it says nothing."""
+    return _obstacle(address) or PreconditionError(
+        f"{address} cannot be bound: the system does not say why",
+        reason="ADDRESS_UNUSABLE",
+        metadata={"address": str(address)},
+    )
+
+
+def _obstacle(address: Address) -> PreconditionError | None:
+    """Return what the system has against a plain socket at an address."""
+    reason = "ADDRESS_UNUSABLE"
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(_one(address).host, address.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, where = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
@@ -319,6 +336,8 @@ def _unbound(address: Address) -> PreconditionError:
             why = "only root may take this port; take one above 1023"
         else:
             why = error.strerror or str(error)
+    else:
+        return None
     return PreconditionError(f"{address} cannot be bound: {why}", reason=reason, metadata={"address": str(address)})
 
 

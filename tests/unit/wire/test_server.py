@@ -29,7 +29,7 @@ from maia.wire.errors import (
     PreconditionError,
     UnavailableError,
 )
-from maia.wire.server import Hosted, RunningServer, ServerOptions, running
+from maia.wire.server import Hosted, RunningServer, ServerOptions, check_options, running
 from maia.wire.status import translated
 
 NAME = "maia.generation.v1.GenerationService"
@@ -332,3 +332,11 @@ async def test_a_folder_that_takes_no_socket_is_told_in_a_line() -> None:
             pass
     assert caught.value.reason == "ADDRESS_UNUSABLE"
     assert "\n" not in caught.value.message
+
+
+async def test_a_port_that_is_taken_is_told_before_a_model_is_loaded() -> None:
+    async with running([]) as server:
+        with pytest.raises(PreconditionError, match="the port is taken") as caught:
+            check_options(ServerOptions(server.address))
+    assert caught.value.reason == "ADDRESS_IN_USE"
+    check_options(ServerOptions(server.address))
