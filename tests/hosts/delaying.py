@@ -1,4 +1,7 @@
-"""A TCP proxy that holds everything back: `python -m tests.hosts.delaying HOST:PORT TARGET:PORT SECONDS`."""
+"""A TCP proxy that holds everything back: `python -m tests.hosts.delaying HOST:PORT TARGET:PORT SECONDS`.
+
+It ends when its standard input does.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 
 async def serve(listen: str, target: str, delay_s: float) -> None:
-    """Take connections until ended."""
+    """Take connections until standard input ends."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = target.split(":")
@@ -47,7 +50,7 @@ async def serve(listen: str, target: str, delay_s: float) -> None:
     server = await asyncio.start_server(connected, host, int(port))
     print("ready", flush=True)
     async with server:
-        await server.serve_forever()
+        await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":

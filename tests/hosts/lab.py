@@ -108,7 +108,7 @@ class Lab:
         self._rest = f"unix:{folder}/rest.sock"
         delayed = {
             "sandbox": [SLOW_SANDBOX, f"{links['sandbox'].address}:{SANDBOX_PORT}", "0.03"],
-            "subject": [self.slow_subject, self.subjects[0], "0.5"],
+            "subject": [self.slow_subject, self.subjects[0], "0.4"],
         }
         self._servers = {
             "rest": self._start("rest", "middle", "tests.fuzz.rpcs.program", str(folder / "rest"), self._rest),
@@ -170,7 +170,7 @@ class Lab:
     def run(self, out: str, units: Sequence[int], **settings: str) -> subprocess.Popen[str]:
         """Begin a run of units that are investigated at once."""
         which = f"--units=mono={','.join(map(str, units))}"
-        flags = ("--model=scene-neurons", which, f"--jobs={len(units)}", "--agent=scripted", "--max-rounds=3")
+        flags = ("--model=scene-neurons", which, f"--jobs={len(units)}", "--agent=scripted")
         return self.command(out, "run", *flags, f"--out={self.folder / out}", **settings)
 
     def calls(self, server: str, method: str) -> int:

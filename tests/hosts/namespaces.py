@@ -1,11 +1,13 @@
 """Hosts of a network that exists only here: a network namespace each, joined to one in the middle by veth pairs.
 
-All of it needs root. What was made is gone when `network` ends, however it ends.
+All of it needs root. What was made is gone when `network` ends, however it ends; what a killed process has left, when
+the next one begins.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +102,7 @@ def why_not() -> str:
 @contextmanager
 def network(hosts: Sequence[str]) -> Iterator[dict[str, Link]]:
     """Make the middle and the hosts; each reaches the middle, and no other."""
+    _remove_leftovers()
     with ExitStack() as stack:
         _names().parent.mkdir(parents=True)  # `ip netns exec` mounts what is there in the place of the machine's own
         stack.callback(shutil.rmtree, _names().parent)
@@ -140,6 +143,14 @@ def process(
         for pipe in (started.stdin, started.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _remove_leftovers() -> None:
+    for line in _ip("netns", "list").splitlines():
+        found = re.fullmatch(r"m(\d+)-\w+", line.split(" ")[0])
+        if found and not Path(f"/proc/{found[1]}").exists():
+            _ip("netns", "delete", found[0])
+            shutil.rmtree(Path("/etc/netns") / found[0], ignore_errors=True)
 
 
 def _names() -> Path:

@@ -102,11 +102,12 @@ async def lines() -> AsyncIterator[tuple[Slow, Pipe, generation_pb2_grpc.Generat
             yield slow, pipe, generation_pb2_grpc.GenerationServiceStub(channel)
 
 
-async def test_a_long_call_over_a_connection_that_holds_is_answered() -> None:
+async def test_a_long_call_over_a_connection_that_holds_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keepalive, "client_keepalive", tuple)  # the server's own pings would pardon the client's
     async with lines() as (slow, pipe, stub):
         call = stub.GenerateImages(MAKE, timeout=15)
         await slow.asked.wait()
-        await asyncio.sleep(5 * EVERY_S)  # a server that minds pings ends the connection after the third
+        await asyncio.sleep(7 * EVERY_S)  # a server that minds pings ends the connection after the third
         slow.answer.set()
         await call
         assert pipe.connections == 1
