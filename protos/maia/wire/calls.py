@@ -95,10 +95,10 @@ class _Details:
         """Show the call in its caller's trace, if it came with one."""
         if self.trace is None:
             return nullcontext(tracing.Span())
-        _, service, method = self.method.split("/")
-        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        whole = self.method.removeprefix("/")
+        about = {"rpc.system.name": "grpc", "rpc.method": whole}
         about |= {f"maia.{name}": value for name, value in self.ids.items()}
-        return tracing.span(method, about, parent=self.trace, kind="server")
+        return tracing.span(whole.rpartition("/")[2], about, parent=self.trace, kind="server")
 
     def log(self, code: str, started: float, **more: str) -> None:
         write = log.debug if self.method.startswith(_QUIET) else log.info

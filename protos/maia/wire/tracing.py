@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span as OtelSpan
-    from opentelemetry.trace import SpanKind
 
 Kind = Literal["internal", "client", "server"]
 Value = str | int | float | bool
@@ -115,11 +114,8 @@ def span(
     """
     if _Exporting.tracer is None:
         return _NOWHERE
-    from opentelemetry.context import Context
-
-    return _Running(
-        partial(_Exporting.tracer.start_span, name, Context() if root else parent, _kinds()[kind], attributes)
-    )
+    where = _otel().context.Context() if root else parent
+    return _Running(partial(_Exporting.tracer.start_span, name, where, _otel().kinds[kind], attributes))
 
 
 class _Running:
@@ -131,37 +127,37 @@ class _Running:
         self._begin = begin
 
     def __enter__(self) -> Span:
-        from opentelemetry import context, trace
-
+        otel = _otel()
         self._begun = self._begin()
-        self._here = context.attach(trace.set_span_in_context(self._begun))
+        self._here = otel.context.attach(otel.trace.set_span_in_context(self._begun))
         return Span(self._begun)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        from opentelemetry import context, trace
-
+        otel = _otel()
         if error is not None:
             self._begun.set_attribute("error.type", _kind_of(error))
             if isinstance(error, Exception):  # an interruption is no error
-                self._begun.set_status(trace.StatusCode.ERROR)
-        context.detach(self._here)
+                self._begun.set_status(otel.trace.StatusCode.ERROR)
+        otel.context.detach(self._here)
         self._begun.end()
 
 
 @cache
-def _kinds() -> Mapping[Kind, SpanKind]:
-    from opentelemetry.trace import SpanKind
+def _otel() -> Any:  # noqa: ANN401  modules
+    """Return what is used of OpenTelemetry; kept, since an import in a function costs a microsecond each time."""
+    from opentelemetry import context, trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    return {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
+    kinds = {kind: trace.SpanKind[kind.upper()] for kind in get_args(Kind)}
+    return SimpleNamespace(context=context, trace=trace, kinds=kinds, w3c=TraceContextTextMapPropagator())
 
 
 def current() -> Context | None:
     """Return where this task is in its trace, for `parent` in another task or thread."""
     if _Exporting.tracer is None:
         return None
-    from opentelemetry import context
-
-    return context.get_current()
+    here: Context = _otel().context.get_current()
+    return here
 
 
 def past(
@@ -187,10 +183,8 @@ def outgoing() -> tuple[tuple[str, str], ...]:
     """Return the metadata (W3C `traceparent`) that carries this task's place in its trace to a server."""
     if _Exporting.tracer is None:
         return ()
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
     carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
+    _otel().w3c.inject(carrier)
     return tuple(carrier.items())
 
 
@@ -198,17 +192,14 @@ def incoming(metadata: Iterable[tuple[str, str | bytes]]) -> Context | None:
     """Return the place in a caller's trace that came with a call; None if there is none."""
     if _Exporting.tracer is None:
         return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
     carrier = {key: value for key, value in metadata if key == "traceparent" and isinstance(value, str)}
-    return TraceContextTextMapPropagator().extract(carrier) if carrier else None
+    return _otel().w3c.extract(carrier) if carrier else None
 
 
 def with_trace(_logger: object, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the trace's id to a log record; for structlog."""
     if _Exporting.tracer is not None:
-        from opentelemetry import trace
-
+        trace = _otel().trace
         here = trace.get_current_span().get_span_context()
         if here.is_valid:
             record["trace"] = trace.format_trace_id(here.trace_id)

@@ -72,7 +72,7 @@ class Connection:
         remaining = terms.deadline.remaining()
         try:
             name = type(request).__name__.removesuffix("Request")
-            about = {"rpc.system": "grpc", "server.address": self.address}
+            about = {"rpc.system.name": "grpc", "server.address": self.address}
             with tracing.span(name, about, kind="client"), translated(server=self.server):
                 return await method(
                     request,
