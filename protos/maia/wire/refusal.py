@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
-from pathlib import Path
 from typing import Final
 
 from maia.wire.addresses import Address
@@ -65,12 +64,12 @@ async def refusal(address: Address, credentials: ClientCredentials | None, serve
 
 async def silence(address: Address) -> str | None:
     """Return what is in the way of a plain connection; None if somebody takes it."""
-    if address.socket is not None:
-        return await asyncio.to_thread(_socket_silence, address.socket)
     try:
-        await asyncio.to_thread(_connect, address, _SILENT_S)
+        await asyncio.to_thread(_connect, address)
     except socket.gaierror:
         return f"no host is called {address.host}"
+    except FileNotFoundError:
+        return "there is no such socket"
     except ConnectionRefusedError:
         return "nothing listens there"
     except TimeoutError:
@@ -80,23 +79,13 @@ async def silence(address: Address) -> str | None:
     return None
 
 
-def _connect(address: Address, timeout_s: float) -> None:
-    with socket.create_connection((address.host, address.port), timeout=timeout_s):
-        pass
-
-
-def _socket_silence(path: Path) -> str | None:
+def _connect(address: Address) -> None:
+    if address.socket is None:
+        socket.create_connection((address.host, address.port), timeout=_SILENT_S).close()
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
         plain.settimeout(_SILENT_S)
-        try:
-            plain.connect(str(path))
-        except FileNotFoundError:
-            return "there is no such socket"
-        except ConnectionRefusedError:
-            return "nothing listens there"
-        except OSError as error:
-            return error.strerror or str(error)
-    return None
+        plain.connect(str(address.socket))
 
 
 def _out_of_date(address: Address, credentials: ClientCredentials | None) -> str | None:
@@ -108,7 +97,7 @@ def _out_of_date(address: Address, credentials: ClientCredentials | None) -> str
     try:
         with (
             socket.create_connection((address.host, address.port), timeout=_WAIT_S) as plain,
-            context.wrap_socket(plain, server_hostname=address.host) as secure,
+            context.wrap_socket(plain, server_hostname=address.known_as) as secure,
         ):
             shown = secure.getpeercert(binary_form=True)
     except OSError:  # TLS's own errors too

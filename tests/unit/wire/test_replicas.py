@@ -101,6 +101,7 @@ async def test_a_replica_that_comes_back_is_asked_again(replicas: list[Replica])
             async with asyncio.timeout(20):
                 while again.pid not in await answered(stub, 2):
                     pass
+            assert (await answered(stub, 6))[again.pid] == 3
 
 
 async def test_a_server_with_a_client_that_watches_its_health_drains_at_once(replicas: list[Replica]) -> None:
@@ -110,7 +111,7 @@ async def test_a_server_with_a_client_that_watches_its_health_drains_at_once(rep
         stub = generation_pb2_grpc.GenerationServiceStub(channel)
         await both_serve(stub, replicas)
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 15)  # less than the 20 s that it was started with
+        assert await asyncio.wait_for(process.wait(), 15) == 0  # less than the 20 s that it was started with
 
 
 async def test_no_replica_serves_is_an_error_or_the_deadline() -> None:
@@ -129,7 +130,9 @@ async def test_replicas_may_be_of_several_kinds(tmp_path: Path) -> None:
     async with started("5", "--listen", socket) as one, started("5") as two:
         port = two[1].rpartition(":")[2]
         async with open_channel(f"{socket},localhost:{port}") as channel:
-            await both_serve(generation_pb2_grpc.GenerationServiceStub(channel), [one, two])
+            stub = generation_pb2_grpc.GenerationServiceStub(channel)
+            await both_serve(stub, [one, two])
+            assert await answered(stub, 6) == {one[0].pid: 3, two[0].pid: 3}
 
 
 async def test_a_call_that_is_hung_up_is_cancelled_at_the_replica(

@@ -237,6 +237,9 @@ async def test_the_socket_of_a_killed_server_is_replaced(servicer: Slow, tmp_pat
     options = ServerOptions(listen=f"unix:{path}")
     async with running([hosted(servicer)], options) as server, open_channel(server.address) as channel:
         await wait_until_serving(channel, server="server", timeout_s=5)
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        await stub.GetGenerator(generation_pb2.GetGeneratorRequest())
+        assert len(servicer.peers) == 1
 
 
 async def test_a_socket_without_a_folder_is_refused_with_the_reason(servicer: Slow, tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ async def test_an_old_connection_is_replaced_and_a_call_on_it_ends_as_it_would(s
             while servicer.peers[-1] == first:
                 await stub.GetGenerator(generation_pb2.GetGeneratorRequest())
         servicer.released.set()
-        await slow
+        assert await slow == generation_pb2.GenerateImagesResponse()
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ async def test_a_token_names_its_owner_to_the_server(server: RunningServer, file
 async def test_health_needs_no_token(server: RunningServer) -> None:
     async with open_channel(server.address) as channel:
         await wait_until_serving(channel, server="generation server", timeout_s=5)
+    assert (await refusal_at(server, None)).reason == "TOKEN_MISSING"
 
 
 async def test_who_may_not_is_told_why(server: RunningServer, file: Path) -> None:
