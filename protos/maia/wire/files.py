@@ -58,7 +58,7 @@ def write_together(files: Mapping[Path, tuple[bytes, int]]) -> None:
 
 def _unwritable(path: Path, error: OSError) -> PreconditionError:
     return PreconditionError(
-        f"{path} cannot be written: {error.strerror}; nothing was changed",
+        f"{path} cannot be written: {error.strerror}; it and what belongs to it stay as they were",
         reason="FILE_UNWRITABLE",
         metadata={"file": str(path)},
     )

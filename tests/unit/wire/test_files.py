@@ -50,7 +50,9 @@ def test_what_root_replaces_stays_its_owners(tmp_path: Path) -> None:
 
 def test_none_is_changed_where_one_has_no_room(tmp_path: Path, room_for_one: None) -> None:
     (tmp_path / "key").write_bytes(b"before")
-    with pytest.raises(PreconditionError, match=r"pem cannot be written: No space left on device; nothing was changed"):
+    with pytest.raises(
+        PreconditionError, match=r"pem cannot be written: No space left on device; it and what belongs to it"
+    ):
         write_together({tmp_path / "key": (b"k", 0o600), tmp_path / "pem": (b"p", 0o644)})
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
     assert (tmp_path / "key").read_bytes() == b"before"
